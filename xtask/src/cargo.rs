@@ -1,0 +1,74 @@
+//! Cargo as a child process: commands, the workspace's packages, installed
+//! sub-commands.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// A package of the workspace.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// Whether it has a library, and so possibly doc tests.
+    pub(crate) has_library: bool,
+}
+
+/// The root folder of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}
+
+/// `cargo <arguments>` in the workspace's root, without standard input.
+pub(crate) fn command<S: Into<OsString>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command
+        .args(arguments.into_iter().map(Into::into))
+        .current_dir(root())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Whether the sub-command `cargo <name>` is installed.
+pub(crate) fn has(name: &str) -> bool {
+    command([name, "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The packages of the workspace, as `cargo metadata` lists them.
+pub(crate) fn packages() -> Result<Vec<Package>> {
+    let output = command(["metadata", "--no-deps", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start `cargo metadata`")?;
+    ensure!(
+        output.status.success(),
+        "`cargo metadata` failed: see its message above"
+    );
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("`cargo metadata` wrote no valid JSON")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("`cargo metadata` lists no packages")?;
+    packages.iter().map(package).collect()
+}
+
+fn package(value: &Value) -> Result<Package> {
+    let name = value["name"]
+        .as_str()
+        .context("`cargo metadata` lists a package without a name")?;
+    let targets = value["targets"]
+        .as_array()
+        .with_context(|| format!("`cargo metadata` lists no targets for package {name}"))?;
+    let has_library = targets.iter().any(|target| target["doctest"] == true);
+    Ok(Package {
+        name: name.to_owned(),
+        has_library,
+    })
+}
