@@ -1,0 +1,303 @@
+//! Models: a graph with its weights, labels and preprocessing.
+
+use crate::{Config, Description, Labels, ModelError, Preprocess, Weights};
+use limpid_graph::Graph;
+use limpid_tensor::Tensor;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// A model that is ready to be run: an architecture bound to weights, with the
+/// names of its classes and the preprocessing of its pictures.
+#[derive(Debug, Clone)]
+pub struct Model {
+    name: String,
+    architecture: String,
+    description: Description,
+    weights_file: String,
+    tensors: BTreeMap<String, Arc<Tensor>>,
+    labels: Labels,
+    preprocess: Preprocess,
+    payload: Option<&'static [u8]>,
+    sha256: OnceLock<String>,
+    notes: Vec<String>,
+}
+
+impl Model {
+    /// Opens a bundle: a directory with `model.safetensors` and `config.json`,
+    /// and with `graph.json` where the architecture is not a built-in one.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or does not fit the others; the message
+    /// names it.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let directory = directory.as_ref();
+        let name = directory.display().to_string();
+        let not = |reason: &str| ModelError::NotAModel {
+            name: name.clone(),
+            reason: reason.to_owned(),
+        };
+        if !directory.is_dir() {
+            return Err(not(if directory.exists() {
+                "it is not a directory; give one that holds config.json and model.safetensors"
+            } else {
+                "it does not exist; give a directory that holds config.json and model.safetensors"
+            }));
+        }
+        let (weights, config, graph) = (
+            directory.join("model.safetensors"),
+            directory.join("config.json"),
+            directory.join("graph.json"),
+        );
+        if !weights.exists() {
+            return Err(not(
+                if directory.join("model.safetensors.index.json").exists() {
+                    "its weights are split into several files; merge them into one model.safetensors"
+                } else {
+                    "it has no model.safetensors; export the weights in that format (pickled files such as .bin and .pth are never read)"
+                },
+            ));
+        }
+        let description = if graph.exists() {
+            Some(Description::open(graph)?)
+        } else {
+            None
+        };
+        let config = if config.exists() {
+            Config::open(config)?
+        } else if description.is_some() {
+            Config::empty(&config.display().to_string())
+        } else {
+            return Err(not("it has neither config.json nor graph.json"));
+        };
+        let weights = Weights::open(weights)?;
+        // Hashing takes about as long as binding.
+        let (model, sha256) = std::thread::scope(|scope| {
+            let hash = scope.spawn(|| weights.sha256());
+            let model = Self::assemble(&name, &config, description, &weights);
+            (model, hash.join())
+        });
+        let model = model?;
+        let sha256 = sha256.unwrap_or_else(|_| weights.sha256());
+        Ok(Self {
+            sha256: OnceLock::from(sha256),
+            ..model
+        })
+    }
+
+    /// Puts a model together from its parts. `description` goes before the
+    /// architecture that `config` names.
+    ///
+    /// # Errors
+    /// When the parts do not fit each other.
+    pub fn from_parts(
+        name: &str,
+        config: &Config,
+        description: Option<Description>,
+        weights: &Weights,
+    ) -> Result<Self, ModelError> {
+        let model = Self::assemble(name, config, description, weights)?;
+        Ok(Self {
+            sha256: OnceLock::from(weights.sha256()),
+            ..model
+        })
+    }
+
+    /// A model whose payload is part of the program and hashed when asked for.
+    pub(crate) fn from_static(
+        name: &str,
+        config: &Config,
+        payload: &'static [u8],
+    ) -> Result<Self, ModelError> {
+        let weights = Weights::from_bytes(payload, &format!("{name}/model.safetensors"))?;
+        let model = Self::assemble(name, config, None, &weights)?;
+        Ok(Self {
+            payload: Some(payload),
+            ..model
+        })
+    }
+
+    fn assemble(
+        name: &str,
+        config: &Config,
+        description: Option<Description>,
+        weights: &Weights,
+    ) -> Result<Self, ModelError> {
+        let architecture = config.architecture()?;
+        let description = match (description, architecture) {
+            (Some(description), _) => description,
+            (None, Some(architecture)) => {
+                Description::built_in(architecture)?.ok_or_else(|| {
+                    ModelError::UnknownArchitecture {
+                        file: config.file().to_owned(),
+                        name: architecture.to_owned(),
+                        known: Description::known().map(str::to_owned).collect(),
+                    }
+                })?
+            }
+            (None, None) => {
+                return Err(config.wrong(
+                    "architecture",
+                    "is missing; name one, or put a graph.json beside the file",
+                ));
+            }
+        };
+        let preprocess = config.preprocess(description.defaults())?;
+        let tensors = description.bind(weights)?;
+        let unused: Vec<&str> = weights
+            .names()
+            .filter(|n| !tensors.contains_key(*n))
+            .collect();
+        let mut model = Self {
+            name: name.to_owned(),
+            architecture: architecture.unwrap_or("graph.json").to_owned(),
+            weights_file: weights.file().to_owned(),
+            description,
+            tensors,
+            labels: Labels::default(),
+            preprocess,
+            payload: None,
+            sha256: OnceLock::new(),
+            notes: unused_note(weights, &unused).into_iter().collect(),
+        };
+        let classes = model.count_classes()?;
+        if let Some(stated) = config.num_classes()?
+            && stated != classes
+        {
+            return Err(config.wrong(
+                "num_classes",
+                &format!(
+                    "is {stated}, and the classifier of {} has {classes} classes; correct the key",
+                    model.weights_file
+                ),
+            ));
+        }
+        model.labels = match config.label_names()? {
+            None => {
+                model.notes.push(format!(
+                    "{} has no label_names; classes have numbers only",
+                    config.file()
+                ));
+                Labels::unnamed(classes)
+            }
+            Some(names) if names.len() == classes => Labels::new(names),
+            Some(names) => {
+                return Err(config.wrong(
+                    "label_names",
+                    &format!(
+                        "has {} names, and the classifier of {} has {classes} classes; correct the key or remove it",
+                        names.len(),
+                        model.weights_file
+                    ),
+                ));
+            }
+        };
+        Ok(model)
+    }
+
+    /// The number of logits, from the shape that the graph infers.
+    fn count_classes(&self) -> Result<usize, ModelError> {
+        let graph = self.graph(1)?;
+        let shape = graph.outputs().first().map(|&v| &graph.fact(v).shape);
+        match shape.map(|s| s.dims()) {
+            Some(&[1, classes]) if (1..=crate::config::MAX_CLASSES).contains(&classes) => {
+                Ok(classes)
+            }
+            _ => Err(ModelError::Description {
+                file: self.description.file().to_owned(),
+                place: "key `outputs`".to_owned(),
+                reason: format!(
+                    "has the shape {}; logits [batch, classes] are needed",
+                    shape.map_or_else(String::new, |s| s.to_string())
+                ),
+            }),
+        }
+    }
+
+    /// The graph for `batch` pictures: input [batch, C, H, W] of the
+    /// preprocessing's size, output logits [batch, classes], layers named by
+    /// module path. Graphs of one model share their weights.
+    ///
+    /// # Errors
+    /// When a shape does not fit the operators.
+    pub fn graph(&self, batch: usize) -> Result<Graph, ModelError> {
+        self.description.graph(
+            &self.tensors,
+            self.preprocess.input_size(),
+            batch,
+            &self.weights_file,
+        )
+    }
+
+    /// The directory, or the name of the embedded model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The architecture, or `graph.json` where the configuration names none.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The names of the classes.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The preprocessing of pictures.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// The weights that the graph uses, by name.
+    #[must_use]
+    pub fn tensors(&self) -> &BTreeMap<String, Arc<Tensor>> {
+        &self.tensors
+    }
+
+    /// The SHA-256 of model.safetensors, in 64 lower-case hexadecimal digits.
+    /// The embedded model's is computed at the first call.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        self.sha256
+            .get_or_init(|| crate::file::sha256_hex(self.payload.unwrap_or_default()))
+    }
+
+    /// Remarks on the files that do not stand in the way, for people.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Refuses an input whose shape is not the model's.
+    ///
+    /// # Errors
+    /// [`ModelError::InputShape`]
+    pub fn check_input(&self, input: &crate::Input) -> Result<(), ModelError> {
+        let expected = self.preprocess.input_size();
+        if input.tensor().dims() == expected {
+            return Ok(());
+        }
+        Err(ModelError::InputShape {
+            file: input
+                .path()
+                .map_or_else(|| "the input".to_owned(), |p| p.display().to_string()),
+            expected: expected.to_vec(),
+            found: input.tensor().dims().to_vec(),
+        })
+    }
+}
+
+fn unused_note(weights: &Weights, unused: &[&str]) -> Option<String> {
+    let first = unused.first()?;
+    Some(format!(
+        "{} has {} tensor{} that the architecture does not use, such as `{first}`",
+        weights.file(),
+        unused.len(),
+        if unused.len() == 1 { "" } else { "s" }
+    ))
+}
