@@ -1,0 +1,93 @@
+use super::{Cost, Operator, Residual, arity, image, shaped, typed};
+use crate::case::{Case, CaseInput};
+use crate::passes::VjpContext;
+use crate::reference::RefTensor;
+use crate::{Fact, GraphError, OpError, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// (x - mean) / sqrt(var + `epsilon`) * scale + bias, channel by channel, with
+/// statistics that are constants (inference).
+///
+/// Inputs: x `[N, C, H, W]`, scale `[C]`, bias `[C]`, mean `[C]`, variance `[C]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BatchNormalization {
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl BatchNormalization {
+    /// The factor and the offset of each channel, y = factor * x + offset, in f64.
+    #[must_use]
+    pub fn affine(&self, [scale, bias, mean, variance]: [&[f64]; 4]) -> Vec<(f64, f64)> {
+        (0..scale.len())
+            .map(|c| {
+                let factor = scale[c] / (variance[c] + self.epsilon).sqrt();
+                (factor, bias[c] - mean[c] * factor)
+            })
+            .collect()
+    }
+}
+
+impl Operator for BatchNormalization {
+    fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+        arity(inputs, "5", |n| n == 5)?;
+        let [_, c, _, _] = image(inputs, 0)?;
+        for i in 1..5 {
+            typed(inputs, i, limpid_tensor::DType::F32)?;
+            shaped(inputs, i, format!("[{c}]"), *inputs[i].shape == [c])?;
+        }
+        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
+            return Err(OpError::Attribute {
+                name: "epsilon",
+                expected: "finite and not negative",
+            });
+        }
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
+        let x = inputs[0];
+        let affine = self.affine([1, 2, 3, 4].map(|i| &inputs[i].data[..]));
+        let plane = x.shape[2] * x.shape[3];
+        vec![RefTensor::from_fn(&x.shape, |i| {
+            let (factor, offset) = affine[i / plane % x.shape[1]];
+            x.data[i] * factor + offset
+        })]
+    }
+
+    fn residual(&self, _input: usize) -> Residual {
+        Residual::None
+    }
+
+    fn vjp(&self, cx: &mut VjpContext<'_>, input: usize) -> Result<ValueId, GraphError> {
+        if input != 0 {
+            return Err(cx.no_gradient(input));
+        }
+        // The same operator with mean and bias zero.
+        let g = cx.cotangent(0)?;
+        let (scale, variance) = (cx.constant_input(1)?, cx.constant_input(4)?);
+        let zero = cx.constant_filled(&[cx.input_fact(1).shape[0]], 0.0)?;
+        cx.push(*self, &[g, scale, zero, zero, variance])
+    }
+
+    fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {
+        Cost::elementwise(outputs[0], 2)
+    }
+
+    fn cases() -> Vec<Case> {
+        [(&[2, 17, 5, 3], 1e-3), (&[1, 64, 7, 7], 1e-5)]
+            .into_iter()
+            .map(|(shape, epsilon): (&[usize; 4], f64)| {
+                let c = [shape[1]];
+                let inputs = vec![
+                    CaseInput::variable(shape),
+                    CaseInput::constant(&c),
+                    CaseInput::constant(&c),
+                    CaseInput::constant(&c),
+                    CaseInput::positive_constant(&c),
+                ];
+                Case::new(format!("batch norm {shape:?}"), Self { epsilon }, inputs)
+            })
+            .collect()
+    }
+}

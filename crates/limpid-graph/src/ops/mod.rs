@@ -1,0 +1,304 @@
+//! The operators, one file each. Names and attributes are ONNX's where ONNX
+//! has the operator. A new operator is a new file and a line in [`operators!`].
+
+mod epilogue;
+mod window;
+
+pub use epilogue::Epilogue;
+pub use window::Padding;
+
+use crate::case::Case;
+use crate::passes::VjpContext;
+use crate::reference::RefTensor;
+use crate::{Fact, GraphError, OpError, ValueId};
+use limpid_tensor::{DType, Shape, TensorError};
+use serde::{Deserialize, Serialize};
+
+/// What an operator's gradient needs of the forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Residual {
+    /// Nothing but constants: the operator is linear in this input.
+    None,
+    /// One bit an element of the output.
+    SignBits,
+    /// Values of its inputs or outputs.
+    Value,
+}
+
+/// What an operator costs at given shapes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Multiply-adds of products and convolutions.
+    pub multiply_adds: u64,
+    /// Other arithmetic operations, about one an element.
+    pub elementwise: u64,
+}
+
+impl Cost {
+    /// `n` multiply-adds.
+    #[must_use]
+    pub fn multiply_adds(n: u64) -> Self {
+        Self {
+            multiply_adds: n,
+            elementwise: 0,
+        }
+    }
+
+    /// `per_element` operations for each element of `fact`.
+    #[must_use]
+    pub fn elementwise(fact: &Fact, per_element: u64) -> Self {
+        Self {
+            multiply_adds: 0,
+            elementwise: per_element * count(&fact.shape),
+        }
+    }
+}
+
+/// The elements of a shape that inference has accepted.
+pub(crate) fn count(shape: &Shape) -> u64 {
+    shape.iter().map(|&d| d as u64).product()
+}
+
+/// Everything that Limpid knows about an operator.
+pub trait Operator {
+    /// Types and shapes of the outputs.
+    ///
+    /// # Errors
+    /// When inputs or attributes do not fit.
+    fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError>;
+
+    /// The outputs, computed naively in f64 from inputs that [`infer`](Self::infer) has accepted.
+    fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor>;
+
+    /// What the gradient with respect to `input` needs of the forward pass.
+    /// [`VjpContext`] hands out nothing else.
+    fn residual(&self, input: usize) -> Residual;
+
+    /// Appends the nodes of the vector-Jacobian product with respect to `input`.
+    ///
+    /// # Errors
+    /// [`OpError::NoGradient`] where there is none.
+    fn vjp(&self, cx: &mut VjpContext<'_>, input: usize) -> Result<ValueId, GraphError>;
+
+    /// What it costs.
+    fn cost(&self, inputs: &[&Fact], outputs: &[&Fact]) -> Cost;
+
+    /// Whether the outputs are a linear function of `input` alone.
+    fn linear(&self, _input: usize) -> bool {
+        false
+    }
+
+    /// Input values at which the derivative jumps; numerical gradients keep away from them.
+    fn kinks(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// Cases on which every device is held to the reference.
+    fn cases() -> Vec<Case>
+    where
+        Self: Sized;
+}
+
+macro_rules! operators {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        $(mod $module; pub use $module::$name;)*
+
+        /// An operator with its attributes. Its serialised form is
+        /// `{"op": name, "attrs": {...}}`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "op", content = "attrs")]
+        #[allow(missing_docs)]
+        #[non_exhaustive]
+        pub enum Op { $($name($name)),* }
+
+        $(impl From<$name> for Op {
+            fn from(op: $name) -> Self { Self::$name(op) }
+        })*
+
+        impl Op {
+            /// The names of all operators.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// The operator's name.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name)),* }
+            }
+
+            fn operator(&self) -> &dyn Operator {
+                match self { $(Self::$name(op) => op),* }
+            }
+
+            /// The cases of all operators.
+            #[must_use]
+            pub fn cases() -> Vec<Case> {
+                [$($name::cases()),*].concat()
+            }
+        }
+    };
+}
+
+operators! {
+    add::Add,
+    batch_normalization::BatchNormalization,
+    clip::Clip,
+    conv::Conv,
+    conv_transpose::ConvTranspose,
+    expand::Expand,
+    flatten::Flatten,
+    gaussian_noise::GaussianNoise,
+    gemm::Gemm,
+    global_average_pool::GlobalAveragePool,
+    heat_kernel::HeatKernel,
+    mask_mul::MaskMul,
+    mul::Mul,
+    range_mask::RangeMask,
+    reduce_sum::ReduceSum,
+    reshape::Reshape,
+    running_moments::RunningMoments,
+    separable_filter::SeparableFilter,
+    sigmoid::Sigmoid,
+    softplus::Softplus,
+    sub::Sub,
+    weighted_sum::WeightedSum,
+}
+
+impl Op {
+    /// See [`Operator::infer`].
+    ///
+    /// # Errors
+    /// When inputs or attributes do not fit, or an input or output has no
+    /// element or more than 2^48.
+    pub fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+        for f in inputs {
+            sized(&f.shape)?;
+        }
+        let facts = self.operator().infer(inputs)?;
+        for f in &facts {
+            sized(&f.shape)?;
+        }
+        Ok(facts)
+    }
+
+    /// See [`Operator::reference`].
+    #[must_use]
+    pub fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
+        self.operator().reference(inputs)
+    }
+
+    /// See [`Operator::residual`].
+    #[must_use]
+    pub fn residual(&self, input: usize) -> Residual {
+        self.operator().residual(input)
+    }
+
+    /// See [`Operator::vjp`].
+    ///
+    /// # Errors
+    /// Where there is no gradient.
+    pub fn vjp(&self, cx: &mut VjpContext<'_>, input: usize) -> Result<ValueId, GraphError> {
+        self.operator().vjp(cx, input)
+    }
+
+    /// See [`Operator::cost`].
+    #[must_use]
+    pub fn cost(&self, inputs: &[&Fact], outputs: &[&Fact]) -> Cost {
+        self.operator().cost(inputs, outputs)
+    }
+
+    /// See [`Operator::linear`].
+    #[must_use]
+    pub fn linear(&self, input: usize) -> bool {
+        self.operator().linear(input)
+    }
+
+    /// See [`Operator::kinks`].
+    #[must_use]
+    pub fn kinks(&self) -> Vec<f64> {
+        self.operator().kinks()
+    }
+}
+
+/// Checks that a value has elements, and so few that no operator's geometry overflows.
+fn sized(shape: &Shape) -> Result<(), OpError> {
+    match shape.elements()? {
+        0 => Err(OpError::Empty(shape.clone())),
+        n if n as u64 > 1 << 48 => Err(TensorError::Overflow(shape.clone()).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the number of inputs.
+fn arity(
+    inputs: &[&Fact],
+    expected: &'static str,
+    ok: impl Fn(usize) -> bool,
+) -> Result<(), OpError> {
+    if ok(inputs.len()) {
+        return Ok(());
+    }
+    let found = inputs.len();
+    Err(OpError::InputCount { expected, found })
+}
+
+/// Checks one input's element type.
+fn typed(inputs: &[&Fact], input: usize, expected: DType) -> Result<(), OpError> {
+    let found = inputs[input].dtype;
+    if found == expected {
+        return Ok(());
+    }
+    Err(OpError::DType {
+        input,
+        expected,
+        found,
+    })
+}
+
+/// Checks one input's shape.
+fn shaped(
+    inputs: &[&Fact],
+    input: usize,
+    expected: impl Into<String>,
+    ok: bool,
+) -> Result<(), OpError> {
+    if ok {
+        return Ok(());
+    }
+    Err(OpError::Shape {
+        input,
+        expected: expected.into(),
+        found: inputs[input].shape.clone(),
+    })
+}
+
+/// The `[N, C, H, W]` of an input, which must be f32.
+fn image(inputs: &[&Fact], input: usize) -> Result<[usize; 4], OpError> {
+    typed(inputs, input, DType::F32)?;
+    <[usize; 4]>::try_from(inputs[input].shape.dims()).map_err(|_| OpError::Shape {
+        input,
+        expected: "of rank 4, [N, C, H, W]".into(),
+        found: inputs[input].shape.clone(),
+    })
+}
+
+/// Types and shape of an elementwise operation of two f32 inputs.
+fn broadcast(inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+    arity(inputs, "2", |n| n == 2)?;
+    typed(inputs, 0, DType::F32)?;
+    typed(inputs, 1, DType::F32)?;
+    let shape = inputs[0].shape.broadcast(&inputs[1].shape);
+    let shape = shape.ok_or_else(|| OpError::Shape {
+        input: 1,
+        expected: format!("broadcastable with {}", inputs[0].shape),
+        found: inputs[1].shape.clone(),
+    })?;
+    Ok(vec![Fact::f32(shape)])
+}
+
+/// Type and shape of an elementwise operation of one f32 input.
+fn same(inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+    arity(inputs, "1", |n| n == 1)?;
+    typed(inputs, 0, DType::F32)?;
+    Ok(vec![inputs[0].clone()])
+}

@@ -1,0 +1,184 @@
+use crate::{Graph, GraphError, Node, Source, ValueId};
+use limpid_tensor::{Shape, TensorError};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where a value lives while a plan runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// In the buffer bound to this input.
+    Input(usize),
+    /// In the buffer bound to this output.
+    Output(usize),
+    /// Among the weights, which the device keeps in its own form.
+    Constant,
+    /// In the arena, at these bytes.
+    Arena(Range<usize>),
+    /// Nowhere: nobody reads it.
+    Unused,
+}
+
+/// A node as a plan runs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Its position.
+    pub index: usize,
+}
+
+/// A graph with a place for each value. Values whose lifetimes do not meet
+/// share bytes of one arena.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    graph: Arc<Graph>,
+    locations: Vec<Location>,
+    arena_bytes: usize,
+}
+
+impl Plan {
+    /// Plans `graph` for a device that stores a value in `storage_bytes` of
+    /// its fact and wants every value at a multiple of `alignment` bytes.
+    ///
+    /// # Errors
+    /// When the sizes overflow, or an output is not made by a node.
+    pub fn new(
+        graph: Arc<Graph>,
+        storage_bytes: impl Fn(&crate::Fact) -> Result<usize, TensorError>,
+        alignment: usize,
+    ) -> Result<Self, GraphError> {
+        check_outputs(&graph)?;
+        let lifetimes = lifetimes(&graph);
+        let mut locations = Vec::with_capacity(graph.values().len());
+        let mut arena = Vec::new();
+        for (i, v) in graph.values().iter().enumerate() {
+            let output = graph.outputs().iter().position(|o| o.index() == i);
+            locations.push(match (&v.source, output) {
+                (Source::Input(k), _) => Location::Input(*k),
+                (Source::Constant(_), _) => Location::Constant,
+                (_, Some(k)) => Location::Output(k),
+                _ => match &lifetimes[i] {
+                    None => Location::Unused,
+                    Some(life) => {
+                        let bytes = storage_bytes(&v.fact)?;
+                        let size = bytes
+                            .checked_next_multiple_of(alignment)
+                            .ok_or_else(|| TensorError::Overflow(v.fact.shape.clone()))?;
+                        arena.push(Block {
+                            value: i,
+                            size,
+                            life: life.clone(),
+                            start: 0,
+                        });
+                        Location::Unused
+                    }
+                },
+            });
+        }
+        let arena_bytes = place(&mut arena)?;
+        for block in arena {
+            locations[block.value] = Location::Arena(block.start..block.start + block.size);
+        }
+        Ok(Self {
+            graph,
+            locations,
+            arena_bytes,
+        })
+    }
+
+    /// The graph.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The nodes in the order in which they run.
+    pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let nodes = self.graph.nodes().iter().enumerate();
+        nodes.map(|(index, node)| Step { node, index })
+    }
+
+    /// Where a value lives.
+    #[must_use]
+    pub fn location(&self, value: ValueId) -> &Location {
+        &self.locations[value.index()]
+    }
+
+    /// The bytes of the arena.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+}
+
+/// An output's buffer is written by the one node that makes it.
+fn check_outputs(graph: &Graph) -> Result<(), GraphError> {
+    for (k, v) in graph.outputs().iter().enumerate() {
+        let value = graph.value(*v);
+        let reason = match value.source {
+            Source::Node { .. } if !graph.outputs()[..k].contains(v) => continue,
+            Source::Node { .. } => "listed twice",
+            Source::Input(_) => "an input",
+            Source::Constant(_) => "a constant",
+        };
+        let name = value.name.clone();
+        return Err(GraphError::Output { name, reason });
+    }
+    Ok(())
+}
+
+/// The steps from a value's making to its last reading, both included. `None`
+/// for what is never made by a node, or never read and made alone.
+fn lifetimes(graph: &Graph) -> Vec<Option<Range<usize>>> {
+    let mut lives: Vec<Option<Range<usize>>> = vec![None; graph.values().len()];
+    for (step, node) in graph.nodes().iter().enumerate() {
+        for v in &node.outputs {
+            // A value that nobody reads still needs room while it is written.
+            lives[v.index()] = Some(step..step + 1);
+        }
+        for v in &node.inputs {
+            if let Some(life) = &mut lives[v.index()] {
+                life.end = step + 1;
+            }
+        }
+    }
+    lives
+}
+
+struct Block {
+    value: usize,
+    size: usize,
+    life: Range<usize>,
+    start: usize,
+}
+
+/// Places the largest blocks first, each at the lowest offset where no block
+/// alive at the same time stands; returns the bytes used.
+fn place(blocks: &mut [Block]) -> Result<usize, TensorError> {
+    blocks.sort_by(|a, b| b.size.cmp(&a.size).then(a.value.cmp(&b.value)));
+    let mut total = 0;
+    for i in 0..blocks.len() {
+        let (placed, rest) = blocks.split_at_mut(i);
+        let block = &mut rest[0];
+        let meets = |b: &&Block| b.life.start < block.life.end && block.life.start < b.life.end;
+        let mut busy: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(meets)
+            .map(|b| (b.start, b.start + b.size))
+            .collect();
+        busy.sort_unstable();
+        let mut start = 0;
+        for (from, to) in busy {
+            if start + block.size <= from {
+                break;
+            }
+            start = start.max(to);
+        }
+        let end = start
+            .checked_add(block.size)
+            .ok_or_else(|| TensorError::Overflow(Shape::from([block.size])))?;
+        block.start = start;
+        total = total.max(end);
+    }
+    Ok(total)
+}
