@@ -1,0 +1,48 @@
+use limpid_graph::Fact;
+use std::any::Any;
+
+/// A value's memory on a device, in the device's own layout.
+pub struct Buffer {
+    fact: Fact,
+    storage: Box<dyn Any + Send + Sync>,
+}
+
+impl Buffer {
+    /// A buffer; for devices.
+    pub fn new(fact: Fact, storage: impl Any + Send + Sync) -> Self {
+        let storage = Box::new(storage);
+        Self { fact, storage }
+    }
+
+    /// Type and shape of the value.
+    #[must_use]
+    pub fn fact(&self) -> &Fact {
+        &self.fact
+    }
+
+    /// The storage, if it is a `T`; for devices.
+    #[must_use]
+    pub fn storage<T: Any>(&self) -> Option<&T> {
+        self.storage.downcast_ref()
+    }
+
+    /// The storage, if it is a `T`, to write; for devices.
+    pub fn storage_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.storage.downcast_mut()
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer({})", self.fact)
+    }
+}
+
+/// Host data in C order.
+#[derive(Debug, Clone, Copy)]
+pub enum HostData<'a> {
+    /// Floats. Into a buffer of bits, zero is unset and anything else is set.
+    F32(&'a [f32]),
+    /// Words.
+    U32(&'a [u32]),
+}

@@ -1,0 +1,48 @@
+use limpid_graph::GraphError;
+use limpid_tensor::TensorError;
+
+/// What can go wrong on a device.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is no kernel for an operator.
+    #[error("the device {device} has no kernel for {op}: {reason}")]
+    Unsupported {
+        /// The device's name.
+        device: &'static str,
+        /// The operator.
+        op: &'static str,
+        /// What about it is not supported.
+        reason: String,
+    },
+    /// A node has no kernel.
+    #[error("node `{node}`: {source}")]
+    Node {
+        /// The node's name.
+        node: String,
+        /// Why.
+        source: Box<DeviceError>,
+    },
+    /// A buffer does not fit what it is used for.
+    #[error("{what} is {expected}, the buffer given is {found}")]
+    Buffer {
+        /// What the buffer was given for.
+        what: String,
+        /// What fits.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// Something made by another device was used.
+    #[error("{0} was made by another device")]
+    Foreign(&'static str),
+    /// Threads could not be started.
+    #[error("{0} threads could not be started; ask for fewer")]
+    Threads(usize),
+    /// A graph is not consistent, or a size overflows.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Memory is short.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
