@@ -1,0 +1,497 @@
+//! Register tiles: sums of products for a few positions times a few vectors of
+//! channels, kept in registers from the first product to the store.
+//!
+//! [`dense`] and [`depthwise`] are safe: each checks once that everything a
+//! run of tiles reads and writes is inside its slices, and the tiles then read
+//! and write unchecked.
+
+use super::Backend;
+use crate::Isa;
+use crate::simd::{LANES, Simd, Vectorize};
+
+/// The widest tile, in vectors.
+pub(crate) const MAX_VECTORS: usize = 4;
+
+/// One tap of a window: where its input lies from a position's, and where its
+/// weights lie.
+#[derive(Debug, Clone, Copy)]
+struct Tap {
+    input: isize,
+    weights: usize,
+}
+
+/// The taps of a window that are inside the image.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taps {
+    list: Vec<Tap>,
+    low: isize,
+    high: isize,
+    weights: usize,
+}
+
+impl Taps {
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        (self.low, self.high, self.weights) = (isize::MAX, isize::MIN, 0);
+    }
+
+    pub(crate) fn push(&mut self, input: isize, weights: usize) {
+        self.list.push(Tap { input, weights });
+        self.low = self.low.min(input);
+        self.high = self.high.max(input);
+        self.weights = self.weights.max(weights);
+    }
+
+    /// A single tap at the position itself.
+    pub(crate) fn one() -> Self {
+        let mut taps = Self::default();
+        taps.clear();
+        taps.push(0, 0);
+        taps
+    }
+}
+
+/// Blocks of input channels, or of a matrix product's depth.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blocks {
+    /// How many.
+    pub(crate) count: usize,
+    /// Products in each but the last.
+    pub(crate) depth: usize,
+    /// Products in the last.
+    pub(crate) last: usize,
+    /// Input elements from one to the next.
+    pub(crate) input: usize,
+    /// Weights from one to the next.
+    pub(crate) weights: usize,
+}
+
+/// What a run of tiles reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Sweep<'a> {
+    pub(crate) input: &'a [f32],
+    pub(crate) weights: &'a [f32],
+    /// Where the sums begin: a vector for each of the tile's, or zero.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) taps: &'a Taps,
+    pub(crate) blocks: Blocks,
+    /// The first position's place in the input, which its taps are relative to.
+    pub(crate) start: isize,
+    /// Input elements from a position to the next.
+    pub(crate) step: usize,
+    /// Input elements from a product to the next.
+    pub(crate) depth_step: usize,
+    /// Weights from a product to the next.
+    pub(crate) row: usize,
+}
+
+/// Where the tile's results go; `at` and `step` as in [`Store`].
+pub(crate) enum Target<'a, 'b> {
+    /// Vector v to plane v.
+    Planes(&'a mut [&'b mut [f32]]),
+    /// All vectors side by side.
+    Rows(&'a mut [f32]),
+    /// Lane l of the only vector to plane l, for as many as there are.
+    Lanes(&'a mut [&'b mut [f32]]),
+}
+
+/// What is done before a result is stored, in this order.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Finish<'a> {
+    /// Add this value, of the output's layout.
+    pub(crate) add: Option<&'a [f32]>,
+    /// Clip to these bounds.
+    pub(crate) clip: Option<(f32, f32)>,
+    /// Store the mask of what is strictly between these bounds.
+    pub(crate) mask: Option<(f32, f32)>,
+    /// Keep what is set in this mask, of the output's layout.
+    pub(crate) keep: Option<&'a [u16]>,
+}
+
+/// What a run of tiles writes.
+pub(crate) struct Store<'a, 'b> {
+    pub(crate) target: Target<'a, 'b>,
+    /// The planes of the stored mask.
+    pub(crate) masks: &'a mut [&'b mut [u16]],
+    pub(crate) finish: Finish<'a>,
+    /// Where each vector's plane begins in the whole output.
+    pub(crate) planes_at: [usize; MAX_VECTORS],
+    /// The first position's place in a plane.
+    pub(crate) at: usize,
+    /// Elements of a plane from a position to the next.
+    pub(crate) step: usize,
+}
+
+/// The numbers of positions for which there are tiles of `vectors`, the best
+/// first and 1 last. As many as leave registers for the weights.
+fn tile_positions(isa: Isa, vectors: usize) -> &'static [usize] {
+    match (isa, vectors) {
+        (Isa::Avx512, 4) => &[6, 4, 2, 1],
+        (Isa::Avx512, 3) => &[9, 6, 4, 2, 1],
+        (Isa::Avx512, 2) => &[14, 8, 4, 2, 1],
+        (Isa::Avx512, _) => &[28, 14, 8, 4, 2, 1],
+        _ => &[6, 4, 2, 1],
+    }
+}
+
+/// Computes `positions` positions of `vectors` vectors of channels: a matrix
+/// product, or a convolution over positions that have the same taps.
+pub(crate) fn dense(
+    backend: Backend,
+    vectors: usize,
+    positions: usize,
+    mut sweep: Sweep<'_>,
+    store: &mut Store<'_, '_>,
+) {
+    let mut rest = positions;
+    for &p in tile_positions(backend.isa(), vectors) {
+        let tiles = rest / p;
+        if tiles == 0 {
+            continue;
+        }
+        check_dense(&sweep, vectors, tiles * p);
+        check_store(store, vectors, tiles * p);
+        macro_rules! tiles {
+            ($($v:literal x $p:literal),*) => {
+                match (vectors, p) {
+                    $(($v, $p) => run_dense::<$p, $v>(backend, tiles, &sweep, store),)*
+                    _ => unreachable!("no tile of {vectors} x {p}"),
+                }
+            };
+        }
+        tiles!(
+            4 x 6, 4 x 4, 4 x 2, 4 x 1, 3 x 9, 3 x 6, 3 x 4, 3 x 2, 3 x 1, 2 x 14, 2 x 8, 2 x 4,
+            2 x 2, 2 x 1, 1 x 28, 1 x 14, 1 x 8, 1 x 6, 1 x 4, 1 x 2, 1 x 1
+        );
+        let done = tiles * p;
+        sweep.start += (done * sweep.step) as isize;
+        store.at += done * store.step;
+        rest -= done;
+    }
+}
+
+/// Computes `positions` positions of one vector of channels, each channel from
+/// its own input channel alone.
+pub(crate) fn depthwise(
+    backend: Backend,
+    positions: usize,
+    mut sweep: Sweep<'_>,
+    store: &mut Store<'_, '_>,
+) {
+    let sizes: &[usize] = if backend.isa() == Isa::Avx512 {
+        &[14, 7, 4, 2, 1]
+    } else {
+        &[6, 4, 2, 1]
+    };
+    let mut rest = positions;
+    for &p in sizes {
+        let tiles = rest / p;
+        if tiles == 0 {
+            continue;
+        }
+        check_depthwise(&sweep, tiles * p);
+        check_store(store, 1, tiles * p);
+        match p {
+            14 => backend.vectorize(Depthwise::<14>(tiles, &sweep, store)),
+            7 => backend.vectorize(Depthwise::<7>(tiles, &sweep, store)),
+            6 => backend.vectorize(Depthwise::<6>(tiles, &sweep, store)),
+            4 => backend.vectorize(Depthwise::<4>(tiles, &sweep, store)),
+            2 => backend.vectorize(Depthwise::<2>(tiles, &sweep, store)),
+            _ => {
+                let tiles = tiles * p;
+                backend.vectorize(Depthwise::<1>(tiles, &sweep, store));
+            }
+        }
+        let done = tiles * p;
+        sweep.start += (done * sweep.step) as isize;
+        store.at += done * store.step;
+        rest -= done;
+    }
+}
+
+fn run_dense<const P: usize, const V: usize>(
+    backend: Backend,
+    tiles: usize,
+    sweep: &Sweep<'_>,
+    store: &mut Store<'_, '_>,
+) {
+    // Constant distances, the usual ones, make for shorter code.
+    if sweep.step == LANES && sweep.depth_step == 1 && sweep.row == V * LANES {
+        backend.vectorize(Dense::<P, V, true>(tiles, sweep, store));
+    } else {
+        backend.vectorize(Dense::<P, V, false>(tiles, sweep, store));
+    }
+}
+
+/// Panics unless `positions` positions of `sweep` are inside its slices.
+fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
+    let b = &sweep.blocks;
+    if let Some(bias) = sweep.bias {
+        assert!(bias.len() >= vectors * LANES, "bias of the tile");
+    }
+    if sweep.taps.list.is_empty() {
+        return;
+    }
+    // The last element read in a block of `depth` products.
+    let ends = |block: usize, depth: usize| {
+        let (block, depth) = (block as i128, depth as i128 - 1);
+        let last = (positions as i128 - 1) * sweep.step as i128;
+        let input = sweep.start as i128 + sweep.taps.high as i128;
+        let input = input + last + block * b.input as i128 + depth * sweep.depth_step as i128;
+        let weights = sweep.taps.weights as i128 + block * b.weights as i128;
+        let weights = weights + depth * sweep.row as i128 + (vectors * LANES) as i128 - 1;
+        input < sweep.input.len() as i128 && weights < sweep.weights.len() as i128
+    };
+    let full = b.count < 2 || b.depth == 0 || ends(b.count - 2, b.depth);
+    let last = b.count == 0 || b.last == 0 || ends(b.count - 1, b.last);
+    let begin = sweep.start as i128 + sweep.taps.low as i128 >= 0;
+    assert!(full && last && begin, "tile reads inside its slices");
+}
+
+/// As [`check_dense`], for vectors of input.
+fn check_depthwise(sweep: &Sweep<'_>, positions: usize) {
+    if let Some(bias) = sweep.bias {
+        assert!(bias.len() >= LANES, "bias of the tile");
+    }
+    if sweep.taps.list.is_empty() {
+        return;
+    }
+    let last = (positions as i128 - 1) * sweep.step as i128;
+    let end = sweep.start as i128 + sweep.taps.high as i128 + last + LANES as i128;
+    let begin = sweep.start as i128 + sweep.taps.low as i128;
+    assert!(
+        begin >= 0
+            && end <= sweep.input.len() as i128
+            && sweep.taps.weights + LANES <= sweep.weights.len(),
+        "tile reads inside its slices"
+    );
+}
+
+/// Panics unless `positions` positions of `store` are inside its slices.
+fn check_store(store: &Store<'_, '_>, vectors: usize, positions: usize) {
+    let last = store.at as u128 + (positions as u128 - 1) * store.step as u128;
+    let end = last + LANES as u128;
+    let masked = store.finish.mask.is_some();
+    let target = match &store.target {
+        Target::Planes(planes) => {
+            planes.len() >= vectors && planes.iter().take(vectors).all(|p| p.len() as u128 >= end)
+        }
+        Target::Rows(rows) => !masked && rows.len() as u128 >= last + (vectors * LANES) as u128,
+        Target::Lanes(planes) => {
+            let plain = store.finish.add.is_none() && store.finish.keep.is_none() && !masked;
+            plain && vectors == 1 && planes.len() <= LANES
+        }
+    };
+    let masks = !masked
+        || store.masks.len() >= vectors
+            && store
+                .masks
+                .iter()
+                .take(vectors)
+                .all(|m| m.len() as u128 * 16 >= end);
+    let whole = |len: usize| {
+        let planes = store.planes_at.iter().take(vectors);
+        planes.clone().all(|at| *at as u128 + end <= len as u128)
+    };
+    let add = store.finish.add.is_none_or(|a| whole(a.len()));
+    let keep = store.finish.keep.is_none_or(|k| whole(k.len() * 16));
+    assert!(
+        target && masks && add && keep,
+        "tile writes inside its slices"
+    );
+}
+
+struct Dense<'r, 's, 'a, 'b, const P: usize, const V: usize, const NEAR: bool>(
+    usize,
+    &'r Sweep<'s>,
+    &'r mut Store<'a, 'b>,
+);
+
+impl<const P: usize, const V: usize, const NEAR: bool> Vectorize
+    for Dense<'_, '_, '_, '_, P, V, NEAR>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if !S::WIDE && (V > 1 || P > 6) {
+            unreachable!("tiles of {V} x {P} are for wide registers");
+        }
+        let Self(tiles, sweep, store) = self;
+        let (step, depth_step, row) = if NEAR {
+            (LANES, 1, V * LANES)
+        } else {
+            (sweep.step, sweep.depth_step, sweep.row)
+        };
+        let b = sweep.blocks;
+        for tile in 0..tiles {
+            let mut acc = start::<S, P, V>(s, sweep.bias);
+            let start = sweep.start + (tile * P * step) as isize;
+            for block in 0..b.count {
+                let depth = if block + 1 == b.count {
+                    b.last
+                } else {
+                    b.depth
+                };
+                let start = start + (block * b.input) as isize;
+                for tap in &sweep.taps.list {
+                    let mut x = sweep.input.as_ptr().wrapping_offset(start + tap.input);
+                    let weights = tap.weights + block * b.weights;
+                    let mut w = sweep.weights.as_ptr().wrapping_add(weights);
+                    for _ in 0..depth {
+                        // SAFETY: `check_dense` has found the first and the
+                        // last position, product, block and tap to be inside
+                        // the slices, and all others are between them.
+                        unsafe {
+                            let mut factors = [s.splat(0.0); V];
+                            for v in 0..V {
+                                factors[v] = s.load(&*w.add(v * LANES).cast());
+                            }
+                            for p in 0..P {
+                                let value = s.splat(*x.add(p * step));
+                                for v in 0..V {
+                                    acc[p][v] = s.fma(value, factors[v], acc[p][v]);
+                                }
+                            }
+                        }
+                        x = x.wrapping_add(depth_step);
+                        w = w.wrapping_add(row);
+                    }
+                }
+            }
+            finish(s, acc, store, store.at + tile * P * store.step);
+        }
+    }
+}
+
+struct Depthwise<'r, 's, 'a, 'b, const P: usize>(usize, &'r Sweep<'s>, &'r mut Store<'a, 'b>);
+
+impl<const P: usize> Vectorize for Depthwise<'_, '_, '_, '_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if !S::WIDE && P > 6 {
+            unreachable!("tiles of {P} are for wide registers");
+        }
+        let Self(tiles, sweep, store) = self;
+        for tile in 0..tiles {
+            let mut acc = start::<S, P, 1>(s, sweep.bias);
+            let start = sweep.start + (tile * P * sweep.step) as isize;
+            for tap in &sweep.taps.list {
+                let x = sweep.input.as_ptr().wrapping_offset(start + tap.input);
+                // SAFETY: `check_depthwise` has found the first and the last
+                // position and tap to be inside the slices, and all others are
+                // between them.
+                unsafe {
+                    let factor = s.load(&*sweep.weights.as_ptr().add(tap.weights).cast());
+                    for p in 0..P {
+                        let value = s.load(&*x.add(p * sweep.step).cast());
+                        acc[p][0] = s.fma(value, factor, acc[p][0]);
+                    }
+                }
+            }
+            finish(s, acc, store, store.at + tile * P * store.step);
+        }
+    }
+}
+
+/// The sums before the first product.
+#[inline(always)]
+fn start<S: Simd, const P: usize, const V: usize>(s: S, bias: Option<&[f32]>) -> [[S::V; V]; P] {
+    let mut vectors = [s.splat(0.0); V];
+    if let Some(bias) = bias {
+        for v in 0..V {
+            // SAFETY: the checks found the bias to be of at least V vectors.
+            vectors[v] = unsafe { s.load(&*bias.as_ptr().add(v * LANES).cast()) };
+        }
+    }
+    [vectors; P]
+}
+
+/// Finishes and stores a tile whose first position is at `at`. Each piece of
+/// work is a pass of its own over registers, short enough to be unrolled.
+#[inline(always)]
+fn finish<S: Simd, const P: usize, const V: usize>(
+    s: S,
+    mut acc: [[S::V; V]; P],
+    store: &mut Store<'_, '_>,
+    at: usize,
+) {
+    let step = store.step;
+    // SAFETY of the blocks below: `check_store` has found the first and the
+    // last position of every plane, mask and operand that is read or written
+    // to be inside its slice, and all others are between them.
+    if let Some(add) = store.finish.add {
+        for v in 0..V {
+            let from = add.as_ptr().wrapping_add(store.planes_at[v] + at);
+            for p in 0..P {
+                // SAFETY: see above.
+                let operand = unsafe { s.load(&*from.add(p * step).cast()) };
+                acc[p][v] = s.add(acc[p][v], operand);
+            }
+        }
+    }
+    if let Some((low, high)) = store.finish.clip {
+        let (low, high) = (s.splat(low), s.splat(high));
+        for v in 0..V {
+            for p in 0..P {
+                acc[p][v] = s.min(high, s.max(low, acc[p][v]));
+            }
+        }
+    }
+    if let Some((low, high)) = store.finish.mask {
+        let (low, high) = (s.splat(low), s.splat(high));
+        for v in 0..V {
+            let to = store.masks[v].as_mut_ptr().wrapping_add(at / LANES);
+            for p in 0..P {
+                let lanes = s.inside(acc[p][v], low, high);
+                // SAFETY: see above.
+                unsafe { *to.add(p * (step / LANES)) = lanes };
+            }
+        }
+    }
+    if let Some(keep) = store.finish.keep {
+        for v in 0..V {
+            let from = keep
+                .as_ptr()
+                .wrapping_add((store.planes_at[v] + at) / LANES);
+            for p in 0..P {
+                // SAFETY: see above.
+                let lanes = unsafe { *from.add(p * (step / LANES)) };
+                acc[p][v] = s.keep(acc[p][v], lanes);
+            }
+        }
+    }
+    match &mut store.target {
+        Target::Planes(planes) => {
+            for v in 0..V {
+                let to = planes[v].as_mut_ptr().wrapping_add(at);
+                for p in 0..P {
+                    // SAFETY: see above.
+                    unsafe { s.store(acc[p][v], &mut *to.add(p * step).cast()) };
+                }
+            }
+        }
+        Target::Rows(rows) => {
+            let to = rows.as_mut_ptr().wrapping_add(at);
+            for p in 0..P {
+                for v in 0..V {
+                    // SAFETY: see above.
+                    unsafe { s.store(acc[p][v], &mut *to.add(p * step + v * LANES).cast()) };
+                }
+            }
+        }
+        Target::Lanes(planes) => {
+            let mut lanes = [[0.0; LANES]; P];
+            for p in 0..P {
+                s.store(acc[p][0], &mut lanes[p]);
+            }
+            for (l, plane) in planes.iter_mut().enumerate() {
+                for (p, lanes) in lanes.iter().enumerate() {
+                    plane[at + p * step] = lanes[l];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+use crate::arch::Backend;
+use crate::executable::CpuExecutable;
+use crate::kernels::Context;
+use crate::kernels::heat::BasisCache;
+use crate::layout::{Layout, storage_bytes};
+use crate::pack::PackCache;
+use crate::pool::Pool;
+use crate::select::select;
+use crate::simd::LANES;
+use crate::{Isa, host};
+use limpid_device::{
+    Buffer, Capabilities, Device, DeviceError, DeviceKind, Executable, HostData, Timing,
+};
+use limpid_graph::{Fact, Graph, Op, Plan};
+use limpid_tensor::{AlignedBuffer, DType};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// More threads than any processor has use for.
+const MAX_THREADS: usize = 1024;
+
+/// How a [`CpuDevice`] is set up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Threads, from 1 to 1024; all of the processor's if `None`.
+    pub threads: Option<usize>,
+    /// The instruction set; the fastest that there is if `None`.
+    pub isa: Option<Isa>,
+}
+
+/// What executables share.
+#[derive(Default)]
+pub(crate) struct Caches {
+    pub(crate) packs: PackCache,
+    pub(crate) bases: BasisCache,
+}
+
+/// The processor as a device.
+pub struct CpuDevice {
+    capabilities: Capabilities,
+    backend: Backend,
+    pool: Pool,
+    caches: Caches,
+    /// Working memory that no execution uses now.
+    arenas: Mutex<Vec<AlignedBuffer>>,
+}
+
+impl CpuDevice {
+    /// The processor with all its threads and its fastest instruction set.
+    ///
+    /// # Errors
+    /// [`DeviceError::Threads`] when threads cannot be started.
+    pub fn new() -> Result<Self, DeviceError> {
+        Self::with(CpuOptions::default())
+    }
+
+    /// The processor as `options` say.
+    ///
+    /// # Errors
+    /// [`DeviceError::Threads`] when there are too many threads or they cannot
+    /// be started, [`DeviceError::Unsupported`] when the processor lacks the
+    /// instruction set.
+    pub fn with(options: CpuOptions) -> Result<Self, DeviceError> {
+        let available = Isa::available();
+        let isa = options
+            .isa
+            .or(available.first().copied())
+            .unwrap_or(Isa::Scalar);
+        let backend = Backend::new(isa).ok_or_else(|| {
+            let names: Vec<&str> = available.iter().map(|i| i.name()).collect();
+            DeviceError::Unsupported {
+                device: "cpu",
+                op: isa.name(),
+                reason: format!("this processor has {}", names.join(", ")),
+            }
+        })?;
+        let threads = options.threads.unwrap_or_else(|| {
+            let all = std::thread::available_parallelism().map_or(1, usize::from);
+            all.min(MAX_THREADS)
+        });
+        if threads == 0 || threads > MAX_THREADS {
+            return Err(DeviceError::Threads(threads));
+        }
+        let pool = Pool::new(threads)?;
+        let capabilities = Capabilities {
+            kind: DeviceKind::Cpu,
+            name: host::processor(),
+            isa: isa.name().to_owned(),
+            threads: pool.count(),
+            memory: host::memory(),
+            features: available.iter().map(ToString::to_string).collect(),
+        };
+        Ok(Self {
+            capabilities,
+            backend,
+            pool,
+            caches: Caches::default(),
+            arenas: Mutex::default(),
+        })
+    }
+
+    /// Working memory of at least `bytes`, from what is free or new.
+    fn arena(&self, bytes: usize) -> Result<AlignedBuffer, DeviceError> {
+        let free = self
+            .arenas
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        match free {
+            Some(arena) if arena.len() >= bytes => Ok(arena),
+            // One that is too small goes, so that there are never more than ran at once.
+            _ => Ok(AlignedBuffer::zeroed(bytes)?),
+        }
+    }
+
+    fn run(
+        &self,
+        executable: &dyn Executable,
+        inputs: &[&Buffer],
+        outputs: &mut [&mut Buffer],
+        timings: Option<&mut Vec<Timing>>,
+    ) -> Result<(), DeviceError> {
+        let executable = executable.as_any().downcast_ref::<CpuExecutable>();
+        let foreign = DeviceError::Foreign("the executable");
+        let executable = executable
+            .filter(|e| e.backend == self.backend)
+            .ok_or(foreign)?;
+        let graph = executable.plan().graph();
+        count("the graph's inputs", graph.inputs().len(), inputs.len())?;
+        count("the graph's outputs", graph.outputs().len(), outputs.len())?;
+        let mut read = Vec::with_capacity(inputs.len());
+        for (buffer, value) in inputs.iter().zip(graph.inputs()) {
+            let value = graph.value(*value);
+            fits(
+                &format!("input `{}`", value.name),
+                &value.fact,
+                buffer.fact(),
+            )?;
+            read.push(storage(buffer)?.bytes());
+        }
+        let mut written = Vec::with_capacity(outputs.len());
+        for (buffer, value) in outputs.iter_mut().zip(graph.outputs()) {
+            let value = graph.value(*value);
+            fits(
+                &format!("output `{}`", value.name),
+                &value.fact,
+                buffer.fact(),
+            )?;
+            written.push(storage_mut(buffer)?.bytes_mut());
+        }
+        let mut arena = self.arena(executable.plan().arena_bytes())?;
+        let cx = Context {
+            backend: self.backend,
+            pool: &self.pool,
+        };
+        let bytes = arena.bytes_mut();
+        let done = self
+            .pool
+            .enter(|| executable.run(&read, &mut written, bytes, cx, timings));
+        self.arenas
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(arena);
+        done
+    }
+}
+
+fn storage(buffer: &Buffer) -> Result<&AlignedBuffer, DeviceError> {
+    buffer.storage().ok_or(DeviceError::Foreign("the buffer"))
+}
+
+fn storage_mut(buffer: &mut Buffer) -> Result<&mut AlignedBuffer, DeviceError> {
+    buffer
+        .storage_mut()
+        .ok_or(DeviceError::Foreign("the buffer"))
+}
+
+fn count(what: &str, expected: usize, found: usize) -> Result<(), DeviceError> {
+    fit(
+        what,
+        format!("{expected} buffers"),
+        format!("{found} buffers"),
+    )
+}
+
+fn fits(what: &str, expected: &Fact, found: &Fact) -> Result<(), DeviceError> {
+    if expected == found {
+        return Ok(());
+    }
+    fit(what, expected.to_string(), found.to_string())
+}
+
+fn fit(what: &str, expected: String, found: String) -> Result<(), DeviceError> {
+    if expected == found {
+        return Ok(());
+    }
+    let what = what.to_owned();
+    Err(DeviceError::Buffer {
+        what,
+        expected,
+        found,
+    })
+}
+
+impl Device for CpuDevice {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn supports(&self, op: &Op, inputs: &[&Fact]) -> Result<(), DeviceError> {
+        select(op, inputs, self.backend.isa()).map(|_| ())
+    }
+
+    fn plan(&self, graph: Arc<Graph>) -> Result<Plan, DeviceError> {
+        Ok(Plan::new(graph, storage_bytes, AlignedBuffer::ALIGNMENT)?)
+    }
+
+    fn prepare(&self, plan: Plan) -> Result<Arc<dyn Executable>, DeviceError> {
+        Ok(Arc::new(CpuExecutable::new(
+            plan,
+            self.backend,
+            &self.caches,
+        )?))
+    }
+
+    fn alloc(&self, fact: &Fact) -> Result<Buffer, DeviceError> {
+        let storage = AlignedBuffer::zeroed(storage_bytes(fact)?)?;
+        Ok(Buffer::new(fact.clone(), storage))
+    }
+
+    fn write(&self, buffer: &mut Buffer, data: HostData<'_>) -> Result<(), DeviceError> {
+        let fact = buffer.fact().clone();
+        let elements = fact.shape.elements()?;
+        let (dtype, len) = match data {
+            HostData::F32(data) => ("f32", data.len()),
+            HostData::U32(data) => ("u32", data.len()),
+        };
+        let expected = if fact.dtype == DType::U32 {
+            "u32"
+        } else {
+            "f32"
+        };
+        let of = |n: usize, dtype: &str| format!("{n} elements of {dtype}");
+        fit("host data", of(elements, expected), of(len, dtype))?;
+        let storage = storage_mut(buffer)?;
+        match data {
+            HostData::U32(data) => storage.as_mut_slice().copy_from_slice(data),
+            HostData::F32(data) if fact.dtype == DType::Bits => {
+                let layout = Layout::of(&fact.shape)?;
+                let mut lanes = AlignedBuffer::zeroed(layout.lanes() * size_of::<f32>())?;
+                layout.load_c(data, lanes.as_mut_slice());
+                let vectors = lanes.as_slice::<f32>().chunks(LANES);
+                for (word, lanes) in storage.as_mut_slice::<u16>().iter_mut().zip(vectors) {
+                    let bits = lanes.iter().enumerate();
+                    *word = bits.fold(0, |w, (i, v)| w | u16::from(*v != 0.0) << i);
+                }
+            }
+            HostData::F32(data) => Layout::of(&fact.shape)?.load_c(data, storage.as_mut_slice()),
+        }
+        Ok(())
+    }
+
+    /// Masks are read as zeros and ones.
+    fn read(&self, buffer: &Buffer, data: &mut [f32]) -> Result<(), DeviceError> {
+        let fact = buffer.fact();
+        let elements = fact.shape.elements()?;
+        let storage = storage(buffer)?;
+        let of = |n: usize| format!("{n} elements");
+        fit("host data", of(elements), of(data.len()))?;
+        match fact.dtype {
+            DType::F32 => Layout::of(&fact.shape)?.store_c(storage.as_slice(), data),
+            DType::Bits => {
+                let words = storage.as_slice::<u16>();
+                let lanes: Vec<f32> = (0..words.len() * LANES)
+                    .map(|i| f32::from(words[i / LANES] >> (i % LANES) & 1))
+                    .collect();
+                Layout::of(&fact.shape)?.store_c(&lanes, data);
+            }
+            _ => return fit("a buffer to read", "f32".into(), fact.to_string()),
+        }
+        Ok(())
+    }
+
+    fn execute(
+        &self,
+        executable: &dyn Executable,
+        inputs: &[&Buffer],
+        outputs: &mut [&mut Buffer],
+    ) -> Result<(), DeviceError> {
+        self.run(executable, inputs, outputs, None)
+    }
+
+    fn synchronize(&self) -> Result<(), DeviceError> {
+        // Executions are done when they return.
+        Ok(())
+    }
+
+    fn timings(
+        &self,
+        executable: &dyn Executable,
+        inputs: &[&Buffer],
+        outputs: &mut [&mut Buffer],
+    ) -> Result<Vec<Timing>, DeviceError> {
+        let mut timings = Vec::new();
+        self.run(executable, inputs, outputs, Some(&mut timings))?;
+        Ok(timings)
+    }
+}

@@ -1,0 +1,215 @@
+use crate::arch::Backend;
+use crate::device::Caches;
+use crate::kernels::{Context, Kernel};
+use crate::layout::{Layout, storage_bytes};
+use crate::operands::{Operands, borrow};
+use crate::select::select;
+use limpid_device::{DeviceError, Executable, Timing};
+use limpid_graph::{Fact, Location, Plan, ValueId};
+use limpid_tensor::AlignedBuffer;
+use std::any::Any;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Instant;
+
+/// Where a step finds an operand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Input(usize),
+    Output(usize),
+    /// Among the executable's constants.
+    Constant(usize),
+    Arena(Range<usize>),
+    /// The kernel has prepared it already.
+    Bound,
+}
+
+struct Step {
+    kernel: Box<dyn Kernel>,
+    inputs: Vec<Place>,
+    outputs: Vec<Place>,
+}
+
+/// A plan with its kernels.
+pub(crate) struct CpuExecutable {
+    plan: Plan,
+    pub(crate) backend: Backend,
+    steps: Vec<Step>,
+    constants: Vec<AlignedBuffer>,
+}
+
+impl Executable for CpuExecutable {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Gives values their places, and constants their storage.
+struct Placer<'a> {
+    plan: &'a Plan,
+    constants: Vec<AlignedBuffer>,
+    known: HashMap<ValueId, usize>,
+}
+
+impl Placer<'_> {
+    fn place(&mut self, value: ValueId) -> Result<Place, DeviceError> {
+        let foreign = DeviceError::Foreign("the plan");
+        Ok(match self.plan.location(value) {
+            Location::Input(k) => Place::Input(*k),
+            Location::Output(k) => Place::Output(*k),
+            Location::Unused => return Err(foreign),
+            Location::Arena(range) => {
+                let bytes = storage_bytes(self.plan.graph().fact(value))?;
+                let aligned = range.start.is_multiple_of(AlignedBuffer::ALIGNMENT);
+                if !aligned || range.len() < bytes {
+                    return Err(foreign);
+                }
+                Place::Arena(range.start..range.start + bytes)
+            }
+            Location::Constant => Place::Constant(self.constant(value)?),
+        })
+    }
+
+    fn constant(&mut self, value: ValueId) -> Result<usize, DeviceError> {
+        if let Some(at) = self.known.get(&value) {
+            return Ok(*at);
+        }
+        let graph = self.plan.graph();
+        let tensor = graph
+            .constant_tensor(value)
+            .ok_or(DeviceError::Foreign("the plan"))?;
+        let mut storage = AlignedBuffer::zeroed(storage_bytes(graph.fact(value))?)?;
+        Layout::of(tensor.shape())?.load_c(tensor.data(), storage.as_mut_slice());
+        self.constants.push(storage);
+        self.known.insert(value, self.constants.len() - 1);
+        Ok(self.constants.len() - 1)
+    }
+}
+
+impl CpuExecutable {
+    pub(crate) fn new(plan: Plan, backend: Backend, caches: &Caches) -> Result<Self, DeviceError> {
+        let graph = plan.graph();
+        let mut placer = Placer {
+            plan: &plan,
+            constants: Vec::new(),
+            known: HashMap::new(),
+        };
+        let mut steps = Vec::with_capacity(graph.nodes().len());
+        for step in plan.steps() {
+            let node = step.node;
+            let facts: Vec<&Fact> = node.inputs.iter().map(|v| graph.fact(*v)).collect();
+            let mut kernel =
+                select(&node.op, &facts, backend.isa()).map_err(|e| DeviceError::Node {
+                    node: node.name.clone(),
+                    source: Box::new(e),
+                })?;
+            let constants: Vec<_> = node
+                .inputs
+                .iter()
+                .map(|v| graph.constant_tensor(*v))
+                .collect();
+            let bound = kernel.bind(&constants, caches)?;
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for (i, value) in node.inputs.iter().enumerate() {
+                let place = if bound.contains(&i) {
+                    Place::Bound
+                } else {
+                    placer.place(*value)?
+                };
+                inputs.push(place);
+            }
+            let outputs = node.outputs.iter().map(|v| placer.place(*v));
+            steps.push(Step {
+                kernel,
+                outputs: outputs.collect::<Result<_, _>>()?,
+                inputs,
+            });
+        }
+        let constants = placer.constants;
+        Ok(Self {
+            plan,
+            backend,
+            steps,
+            constants,
+        })
+    }
+
+    /// Runs all steps, and measures each where `timings` is given.
+    pub(crate) fn run(
+        &self,
+        inputs: &[&[u8]],
+        outputs: &mut [&mut [u8]],
+        arena: &mut [u8],
+        cx: Context<'_>,
+        mut timings: Option<&mut Vec<Timing>>,
+    ) -> Result<(), DeviceError> {
+        for (step, planned) in self.steps.iter().zip(self.plan.steps()) {
+            let start = Instant::now();
+            let mut operands = self
+                .operands(step, inputs, outputs, arena)
+                .ok_or(DeviceError::Foreign("the plan"))?;
+            step.kernel.run(&mut operands, cx)?;
+            if let Some(timings) = &mut timings {
+                timings.push(Timing {
+                    node: planned.node.name.clone(),
+                    op: planned.node.op.name(),
+                    kernel: step.kernel.name(),
+                    duration: start.elapsed(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The slices of a step; `None` where they overlap.
+    fn operands<'a>(
+        &'a self,
+        step: &Step,
+        inputs: &'a [&[u8]],
+        outputs: &'a mut [&mut [u8]],
+        arena: &'a mut [u8],
+    ) -> Option<Operands<'a>> {
+        let range = |p: &Place| match p {
+            Place::Arena(range) => Some(range.clone()),
+            _ => None,
+        };
+        let shared: Vec<Range<usize>> = step.inputs.iter().filter_map(range).collect();
+        let exclusive: Vec<Range<usize>> = step.outputs.iter().filter_map(range).collect();
+        let (shared, exclusive) = borrow(arena, &shared, &exclusive)?;
+        let (mut shared, mut exclusive) = (shared.into_iter(), exclusive.into_iter());
+        let mut read: Vec<Option<&'a [u8]>> = Vec::with_capacity(outputs.len());
+        let mut written: Vec<Option<&'a mut [u8]>> = Vec::with_capacity(outputs.len());
+        for (k, out) in outputs.iter_mut().enumerate() {
+            let (r, w) = if step.outputs.contains(&Place::Output(k)) {
+                (None, Some(&mut **out))
+            } else {
+                (Some(&**out), None)
+            };
+            read.push(r);
+            written.push(w);
+        }
+        let input = |p: &Place| match p {
+            Place::Input(k) => inputs.get(*k).copied(),
+            Place::Output(k) => *read.get(*k)?,
+            Place::Constant(k) => Some(self.constants.get(*k)?.bytes()),
+            Place::Arena(_) => shared.next(),
+            Place::Bound => Some(&[][..]),
+        };
+        let inputs = step.inputs.iter().map(input).collect::<Option<Vec<_>>>()?;
+        let output = |p: &Place| match p {
+            Place::Output(k) => written.get_mut(*k)?.take(),
+            Place::Arena(_) => exclusive.next(),
+            _ => None,
+        };
+        let outputs = step
+            .outputs
+            .iter()
+            .map(output)
+            .collect::<Option<Vec<_>>>()?;
+        Some(Operands { inputs, outputs })
+    }
+}

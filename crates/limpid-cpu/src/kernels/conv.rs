@@ -1,0 +1,267 @@
+//! The operators that are windows over images.
+
+use super::window::{Destination, Offset, Source, Window};
+use super::{Context, Kernel, finish, scratch};
+use crate::arch::tile::Finish;
+use crate::device::Caches;
+use crate::layout::Layout;
+use crate::operands::Operands;
+use crate::pack::PackSpec;
+use crate::simd::LANES;
+use limpid_device::DeviceError;
+use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
+use limpid_tensor::{AlignedBuffer, Tensor};
+use std::sync::Arc;
+
+/// A convolution, or a transposed one.
+pub(crate) struct ConvKernel {
+    window: Window,
+    weight: Layout,
+    epilogue: Epilogue,
+    has_bias: bool,
+    planar: bool,
+    pack: Option<Arc<AlignedBuffer>>,
+    name: &'static str,
+}
+
+fn source(layout: Layout) -> Option<(Source, usize)> {
+    let (dims, position, depth) = match layout {
+        Layout::Blocked(dims) => (dims, LANES, 1),
+        Layout::Planar(dims) => (dims, 1, dims[2] * dims[3]),
+        Layout::Flat(_) => return None,
+    };
+    let source = Source {
+        height: dims[2],
+        width: dims[3],
+        image: layout.image(),
+        block: layout.plane(),
+        depth,
+        position,
+    };
+    Some((source, dims[1]))
+}
+
+fn destination(layout: Layout) -> Option<(Destination, usize)> {
+    let ([images, channels, height, width], position) = match layout {
+        Layout::Blocked(dims) => (dims, LANES),
+        Layout::Planar(dims) => (dims, 1),
+        Layout::Flat(_) => return None,
+    };
+    let planes = if position == 1 {
+        channels
+    } else {
+        channels.div_ceil(LANES)
+    };
+    let destination = Destination {
+        images,
+        planes,
+        height,
+        width,
+        position,
+    };
+    Some((destination, channels))
+}
+
+/// The distances of a convolution's shapes, with a pack made for them.
+fn geometry(
+    input: Layout,
+    output: Layout,
+    transposed: bool,
+    groups: usize,
+    kernel: [usize; 2],
+    vectors: usize,
+) -> Option<(Source, Destination, PackSpec)> {
+    let ((source, inputs), (destination, outputs)) = (source(input)?, destination(output)?);
+    let blocked = source.position == LANES && destination.position == LANES;
+    let spec = PackSpec {
+        transposed,
+        outputs,
+        inputs,
+        groups,
+        taps: kernel[0] * kernel[1],
+        vectors,
+        depthwise: groups > 1 && groups == inputs && groups == outputs && blocked,
+    };
+    Some((source, destination, spec))
+}
+
+impl ConvKernel {
+    /// The kernel of a convolution; `None` where the layouts have none.
+    pub(crate) fn conv(
+        op: &Conv,
+        shapes: [&limpid_tensor::Shape; 2],
+        layouts: [Layout; 3],
+        has_bias: bool,
+        vectors: usize,
+    ) -> Option<Self> {
+        let [x, weight] = shapes;
+        let [input, weight_layout, output] = layouts;
+        let kernel = [weight[2], weight[3]];
+        let geometry = geometry(input, output, false, op.groups, kernel, vectors)?;
+        let phases = conv_phases(op, x, weight);
+        let steps = [op.strides, [1, 1]];
+        Some(Self::assemble(
+            geometry,
+            weight_layout,
+            &op.epilogue,
+            has_bias,
+            phases,
+            steps,
+        ))
+    }
+
+    /// The kernel of a transposed convolution; `None` where the layouts have none.
+    pub(crate) fn transpose(
+        op: &ConvTranspose,
+        shapes: [&limpid_tensor::Shape; 2],
+        layouts: [Layout; 3],
+        has_bias: bool,
+        vectors: usize,
+    ) -> Option<Self> {
+        let kernel = [shapes[1][2], shapes[1][3]];
+        let [input, weight_layout, output] = layouts;
+        let geometry = geometry(input, output, true, op.groups, kernel, vectors)?;
+        let destination = &geometry.1;
+        let phases = transpose_phases(op, kernel, [destination.height, destination.width]);
+        let steps = [[1, 1], op.strides];
+        Some(Self::assemble(
+            geometry,
+            weight_layout,
+            &op.epilogue,
+            has_bias,
+            phases,
+            steps,
+        ))
+    }
+
+    fn assemble(
+        (source, destination, spec): (Source, Destination, PackSpec),
+        weight: Layout,
+        epilogue: &Epilogue,
+        has_bias: bool,
+        phases: Vec<([usize; 2], Vec<Offset>)>,
+        [in_step, out_step]: [[usize; 2]; 2],
+    ) -> Self {
+        let window = Window::new(source, destination, in_step, out_step, phases, spec);
+        let name = match (spec.depthwise, window.is_pointwise(), spec.groups > 1) {
+            (true, ..) => "depthwise",
+            (_, true, false) => "pointwise",
+            (_, _, true) => "grouped taps",
+            _ => "taps",
+        };
+        Self {
+            planar: window.is_planar(),
+            window,
+            weight,
+            epilogue: *epilogue,
+            has_bias,
+            pack: None,
+            name,
+        }
+    }
+}
+
+/// The taps of a convolution: one phase.
+fn conv_phases(
+    op: &Conv,
+    x: &limpid_tensor::Shape,
+    weight: &limpid_tensor::Shape,
+) -> Vec<([usize; 2], Vec<Offset>)> {
+    let pads = op.pads(x, weight);
+    let taps = (0..weight[2] * weight[3]).map(|index| {
+        let (ky, kx) = (index / weight[3], index % weight[3]);
+        Offset {
+            dy: (ky * op.dilations[0]) as isize - pads[0] as isize,
+            dx: (kx * op.dilations[1]) as isize - pads[1] as isize,
+            index,
+        }
+    });
+    vec![([0, 0], taps.collect())]
+}
+
+/// The taps of each phase of a transposed convolution: input row y reaches
+/// output row y * stride + k * dilation - pad.
+fn transpose_phases(
+    op: &ConvTranspose,
+    kernel: [usize; 2],
+    output: [usize; 2],
+) -> Vec<([usize; 2], Vec<Offset>)> {
+    let axis = |axis: usize| -> Vec<(usize, Vec<(isize, usize)>)> {
+        let stride = op.strides[axis] as isize;
+        let phases = op.strides[axis].min(output[axis]);
+        let reach = |phase: usize, k: usize| {
+            let at = (phase + op.pads[axis]) as isize - (k * op.dilations[axis]) as isize;
+            (at.rem_euclid(stride) == 0).then(|| (at.div_euclid(stride), k))
+        };
+        let taps = |phase| (0..kernel[axis]).filter_map(|k| reach(phase, k)).collect();
+        (0..phases).map(|phase| (phase, taps(phase))).collect()
+    };
+    let (rows, columns) = (axis(0), axis(1));
+    let mut phases = Vec::with_capacity(rows.len() * columns.len());
+    for (py, ys) in &rows {
+        for (px, xs) in &columns {
+            let pairs = ys.iter().flat_map(|y| xs.iter().map(move |x| (y, x)));
+            let tap = |((dy, ky), (dx, kx)): (&(isize, usize), &(isize, usize))| Offset {
+                dy: *dy,
+                dx: *dx,
+                index: ky * kernel[1] + kx,
+            };
+            phases.push(([*py, *px], pairs.map(tap).collect()));
+        }
+    }
+    phases
+}
+
+impl Kernel for ConvKernel {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn bind(
+        &mut self,
+        constants: &[Option<&Arc<Tensor>>],
+        caches: &Caches,
+    ) -> Result<Vec<usize>, DeviceError> {
+        let Some(weight) = constants[1] else {
+            return Ok(Vec::new());
+        };
+        self.pack = Some(caches.packs.get(weight, self.window.spec())?);
+        Ok(vec![1])
+    }
+
+    fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
+        let here;
+        let pack = match &self.pack {
+            Some(pack) => pack,
+            None => {
+                here = pack_operand(self.window.spec(), self.weight, io.input(1))?;
+                &here
+            }
+        };
+        let (input, finish) = (io.input(0), finish::of(&self.epilogue, io));
+        let bias = self.has_bias.then(|| io.input(2));
+        let (out, masks) = io.outputs();
+        if self.planar && !finish::is_none(&finish) {
+            let none = Finish::default();
+            self.window
+                .run(input, pack.as_slice(), bias, out, &mut [], none, cx);
+            finish::apply(finish, out, masks, cx);
+        } else {
+            self.window
+                .run(input, pack.as_slice(), bias, out, masks, finish, cx);
+        }
+        Ok(())
+    }
+}
+
+/// Packs weights that are known only now.
+pub(super) fn pack_operand(
+    spec: PackSpec,
+    layout: Layout,
+    storage: &[f32],
+) -> Result<AlignedBuffer, DeviceError> {
+    let elements = layout.images() * layout.image_elements();
+    let mut weights = scratch(elements)?;
+    layout.store_c(storage, weights.as_mut_slice());
+    Ok(spec.pack(weights.as_slice())?)
+}

@@ -1,0 +1,71 @@
+//! An epilogue as a pass of its own, where the kernel before it could not do
+//! it in registers. The arithmetic and its order are the same.
+
+use super::{Context, TASK};
+use crate::arch::tile::Finish;
+use crate::operands::Operands;
+use crate::simd::{LANES, Simd, Vectorize};
+use limpid_graph::ops::Epilogue;
+
+/// The epilogue of an operator that has `inputs` inputs in all.
+pub(crate) fn of<'a>(epilogue: &Epilogue, io: &Operands<'a>) -> Finish<'a> {
+    let count = io.inputs.len();
+    Finish {
+        add: epilogue.add.then(|| io.input(count - epilogue.inputs())),
+        clip: epilogue.clip.map(|c| (c.lower(), c.upper())),
+        mask: epilogue.store_mask.map(|m| (m.lower(), m.upper())),
+        keep: epilogue.mask_mul.then(|| io.input(count - 1)),
+    }
+}
+
+/// Whether there is nothing to do.
+pub(crate) fn is_none(f: &Finish<'_>) -> bool {
+    f.add.is_none() && f.clip.is_none() && f.mask.is_none() && f.keep.is_none()
+}
+
+/// Applies `finish` to `out`, of which mask words go to `masks`.
+pub(crate) fn apply(finish: Finish<'_>, out: &mut [f32], masks: &mut [u16], cx: Context<'_>) {
+    if is_none(&finish) {
+        return;
+    }
+    let mut masks = masks.chunks_mut(TASK / LANES);
+    let tasks = out.chunks_mut(TASK).enumerate();
+    let tasks = tasks.map(|(i, out)| (i * TASK, out, masks.next().unwrap_or_default()));
+    cx.pool.each(tasks.collect(), |(at, out, masks)| {
+        let part = Finish {
+            add: finish.add.map(|a| &a[at..at + out.len()]),
+            keep: finish
+                .keep
+                .map(|k| &k[at / LANES..(at + out.len()) / LANES]),
+            ..finish
+        };
+        cx.backend.vectorize(Apply(part, out, masks));
+    });
+}
+
+struct Apply<'a, 'b>(Finish<'a>, &'b mut [f32], &'b mut [u16]);
+
+impl Vectorize for Apply<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(finish, out, masks) = self;
+        for (i, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let mut v = s.load(out);
+            if let Some(add) = finish.add {
+                v = s.add(v, s.load(&add.as_chunks().0[i]));
+            }
+            if let Some((low, high)) = finish.clip {
+                v = s.min(s.splat(high), s.max(s.splat(low), v));
+            }
+            if let Some((low, high)) = finish.mask {
+                masks[i] = s.inside(v, s.splat(low), s.splat(high));
+            }
+            if let Some(keep) = finish.keep {
+                v = s.keep(v, keep[i]);
+            }
+            s.store(v, out);
+        }
+    }
+}

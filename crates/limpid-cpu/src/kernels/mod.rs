@@ -1,0 +1,65 @@
+//! The kernels: safe code over [`crate::arch`]'s tiles and vectors.
+
+pub(crate) mod batch_norm;
+pub(crate) mod conv;
+pub(crate) mod elementwise;
+pub(crate) mod finish;
+pub(crate) mod fold;
+pub(crate) mod gemm;
+pub(crate) mod heat;
+pub(crate) mod math;
+pub(crate) mod matmul;
+pub(crate) mod noise;
+mod plane;
+pub(crate) mod reduce;
+pub(crate) mod reshape;
+pub(crate) mod separable;
+mod window;
+
+use crate::arch::Backend;
+use crate::device::Caches;
+use crate::operands::Operands;
+use crate::pool::Pool;
+use limpid_device::DeviceError;
+use limpid_tensor::{AlignedBuffer, Tensor};
+use std::sync::Arc;
+
+/// What a running kernel works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) backend: Backend,
+    pub(crate) pool: &'a Pool,
+}
+
+/// An operator's implementation at fixed shapes.
+pub(crate) trait Kernel: Send + Sync {
+    /// Its name, for people.
+    fn name(&self) -> &'static str;
+
+    /// Takes what it can prepare of the inputs that are constants, and returns
+    /// which of those it does not want to be handed when it runs.
+    ///
+    /// # Errors
+    /// When memory is short.
+    fn bind(
+        &mut self,
+        _constants: &[Option<&Arc<Tensor>>],
+        _caches: &Caches,
+    ) -> Result<Vec<usize>, DeviceError> {
+        Ok(Vec::new())
+    }
+
+    /// Computes the outputs.
+    ///
+    /// # Errors
+    /// When memory is short.
+    fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError>;
+}
+
+/// Working memory of one run, zeroed.
+fn scratch(floats: usize) -> Result<AlignedBuffer, DeviceError> {
+    Ok(AlignedBuffer::zeroed(floats * size_of::<f32>())?)
+}
+
+/// Elements that are worth a task of their own, a multiple of sixteen.
+const TASK: usize = 1 << 14;

@@ -1,0 +1,516 @@
+//! Convolution and its transpose, dense, grouped and depthwise, as one
+//! algorithm: out[i * out_step + phase] = bias + the sum over taps of
+//! weight[tap] * in[i * in_step + offset(tap)].
+//!
+//! A convolution has one phase with all taps. A transposed one has a phase for
+//! each remainder of an output position by the stride, with the taps that
+//! reach it. Positions at which all taps of a row are inside the image are
+//! swept in tiles; those at the left and right border one by one, with the
+//! taps that are inside.
+//!
+//! The order of each output's sum is: blocks of input channels, taps, channels
+//! within the block. It depends on neither tile, batch nor thread.
+
+use super::Context;
+use crate::arch::tile::{self, Blocks, Finish, Store, Sweep, Taps, Target};
+use crate::pack::{PackSpec, Tile};
+use crate::simd::LANES;
+
+/// Positions of a task where a convolution reads one tap: a multiple of every tile.
+const POSITIONS: usize = 504;
+/// Packs up to this many bytes are read anew for every part of an image;
+/// larger ones are kept in the cache while images pass.
+const SMALL_PACK: usize = 1 << 19;
+
+/// Depthwise windows that reach no further than this beyond the border read a
+/// copy of their rows with zeros around them, in which there is no border.
+const MARGIN: isize = 32;
+
+/// A tap of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offset {
+    pub(super) dy: isize,
+    pub(super) dx: isize,
+    /// Its place in the weights' window.
+    pub(super) index: usize,
+}
+
+/// Output positions that share their taps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Phase {
+    at: [usize; 2],
+    /// Output columns of the phase.
+    columns: usize,
+    /// The columns at which all taps are inside the image.
+    inner: std::ops::Range<usize>,
+    taps: Vec<Offset>,
+}
+
+/// Distances in the input.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) image: usize,
+    pub(super) block: usize,
+    pub(super) depth: usize,
+    pub(super) position: usize,
+}
+
+/// Distances in the output.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Destination {
+    pub(super) images: usize,
+    /// Planes of an image: blocks of channels, or channels.
+    pub(super) planes: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    /// Floats of a position: sixteen channels, or one.
+    pub(super) position: usize,
+}
+
+/// The sums, without their weights.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    source: Source,
+    destination: Destination,
+    in_step: [usize; 2],
+    out_step: [usize; 2],
+    phases: Vec<Phase>,
+    /// A single tap at the position itself: the image is one long row.
+    pointwise: bool,
+    /// The extremes of the taps, where they reach no further than [`MARGIN`].
+    margin: Option<Margin>,
+    spec: PackSpec,
+    tiles: Vec<Tile>,
+}
+
+/// The smallest and the largest distance of a tap from its position.
+#[derive(Debug, Clone, Copy)]
+struct Margin {
+    dy: [isize; 2],
+    dx: [isize; 2],
+}
+
+impl Margin {
+    fn of(phases: &[Phase]) -> Option<Self> {
+        let taps = || phases.iter().flat_map(|p| &p.taps);
+        let dy = [taps().map(|t| t.dy).min()?, taps().map(|t| t.dy).max()?];
+        let dx = [taps().map(|t| t.dx).min()?, taps().map(|t| t.dx).max()?];
+        let near = |d: isize| d.abs() <= MARGIN;
+        [dy, dx]
+            .as_flattened()
+            .iter()
+            .all(|d| near(*d))
+            .then_some(Self { dy, dx })
+    }
+}
+
+impl Window {
+    pub(super) fn new(
+        source: Source,
+        destination: Destination,
+        in_step: [usize; 2],
+        out_step: [usize; 2],
+        phases: Vec<([usize; 2], Vec<Offset>)>,
+        spec: PackSpec,
+    ) -> Self {
+        let phase = |(at, taps): ([usize; 2], Vec<Offset>)| {
+            let columns = destination
+                .width
+                .saturating_sub(at[1])
+                .div_ceil(out_step[1]);
+            let (mut low, mut high) = (0, columns as isize);
+            let step = in_step[1] as isize;
+            for t in &taps {
+                // The first and the last column whose input is inside.
+                low = low.max(((-t.dx).max(0) + step - 1) / step);
+                high = high.min((source.width as isize - 1 - t.dx).div_euclid(step) + 1);
+            }
+            let low = low.min(columns as isize);
+            Phase {
+                at,
+                columns,
+                inner: low as usize..high.max(low) as usize,
+                taps,
+            }
+        };
+        let mut window = Self {
+            source,
+            destination,
+            in_step,
+            out_step,
+            phases: phases.into_iter().map(phase).collect(),
+            pointwise: false,
+            margin: None,
+            spec,
+            tiles: spec.tiles().0,
+        };
+        window.margin = Margin::of(&window.phases);
+        let origin = |p: &Phase| p.taps.iter().all(|t| t.dy == 0 && t.dx == 0);
+        let same = source.height == destination.height && source.width == destination.width;
+        let unit = in_step == [1, 1] && out_step == [1, 1];
+        if same && unit && window.phases.iter().all(|p| p.taps.len() == 1 && origin(p)) {
+            window.flatten();
+        }
+        window
+    }
+
+    /// Makes a column of every position: there is no border.
+    fn flatten(&mut self) {
+        self.pointwise = true;
+        for (h, w) in [
+            (&mut self.source.height, &mut self.source.width),
+            (&mut self.destination.height, &mut self.destination.width),
+        ] {
+            (*h, *w) = (*h * *w, 1);
+        }
+    }
+
+    /// A matrix product of `rows` rows: `position` floats from one to the next.
+    pub(super) fn product(rows: usize, position: usize, spec: PackSpec) -> Self {
+        let source = Source {
+            height: rows,
+            width: 1,
+            image: 0,
+            block: LANES,
+            depth: 1,
+            position,
+        };
+        let destination = Destination {
+            images: 1,
+            planes: spec.outputs.div_ceil(LANES),
+            height: rows,
+            width: 1,
+            position: LANES,
+        };
+        let tap = Offset {
+            dy: 0,
+            dx: 0,
+            index: 0,
+        };
+        let phases = vec![([0, 0], vec![tap])];
+        Self::new(source, destination, [1, 1], [1, 1], phases, spec)
+    }
+
+    /// How its weights are packed.
+    pub(super) fn spec(&self) -> PackSpec {
+        self.spec
+    }
+
+    /// The layout of the output is C order.
+    pub(super) fn is_planar(&self) -> bool {
+        self.destination.position == 1
+    }
+
+    /// Whether the image is one long row.
+    pub(super) fn is_pointwise(&self) -> bool {
+        self.pointwise
+    }
+
+    /// Rows of the output that make a task.
+    fn task_rows(&self) -> usize {
+        let d = &self.destination;
+        if !self.pointwise {
+            return (POSITIONS / d.width.max(1)).max(1);
+        }
+        if d.height <= POSITIONS + POSITIONS / 4 {
+            d.height
+        } else {
+            POSITIONS
+        }
+    }
+
+    /// Computes all outputs into `out` and the masks into `masks`.
+    pub(super) fn run(
+        &self,
+        input: &[f32],
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+        masks: &mut [u16],
+        finish: Finish<'_>,
+        cx: Context<'_>,
+    ) {
+        let d = &self.destination;
+        let row = d.width * d.position;
+        let plane = d.height * row;
+        if plane == 0 || d.images == 0 || self.spec.outputs == 0 {
+            return;
+        }
+        let rows = self.task_rows();
+        let parts = d.height.div_ceil(rows);
+        let depthwise = self.spec.depthwise;
+        let tiles: Vec<Tile> = if depthwise {
+            let one = |first| Tile {
+                first,
+                vectors: 1,
+                input: first,
+                blocks: 1,
+                last: 0,
+                room: 0,
+                at: first * self.spec.taps * LANES,
+            };
+            (0..d.planes).map(one).collect()
+        } else {
+            self.tiles.clone()
+        };
+        let tile_outer = size_of_val(weights) > SMALL_PACK;
+        let index = |image: usize, part: usize, tile: usize| {
+            if tile_outer {
+                (tile * d.images + image) * parts + part
+            } else {
+                (image * parts + part) * tiles.len() + tile
+            }
+        };
+        let mut tasks: Vec<Task<'_>> = Vec::with_capacity(d.images * parts * tiles.len());
+        tasks.resize_with(d.images * parts * tiles.len(), Task::default);
+        // A picture in C order has one tile, and its channels are the planes.
+        let lanes = d.position == 1;
+        let mut place = vec![(0, 0); d.planes];
+        for (i, t) in tiles.iter().enumerate() {
+            let planes = if lanes { d.planes } else { t.vectors };
+            for v in 0..planes {
+                place[t.first + v] = (i, v);
+            }
+        }
+        let out = &mut out[..d.images * d.planes * plane];
+        let mut masks = masks.chunks_mut((plane / LANES).max(1));
+        for (i, whole) in out.chunks_mut(plane).enumerate() {
+            let (image, (tile, v)) = (i / d.planes, place[i % d.planes]);
+            let mask = if finish.mask.is_some() {
+                masks.next()
+            } else {
+                None
+            };
+            let mut mask = mask
+                .unwrap_or_default()
+                .chunks_mut((rows * row / LANES).max(1));
+            for (part, piece) in whole.chunks_mut(rows * row).enumerate() {
+                let task = &mut tasks[index(image, part, tile)];
+                (task.image, task.tile, task.first) = (image, tile, part * rows);
+                task.rows = piece.len() / row;
+                task.outs[v] = piece;
+                task.masks[v] = mask.next().unwrap_or_default();
+            }
+        }
+        let job = Job {
+            window: self,
+            depthwise,
+            input,
+            weights,
+            bias,
+            finish,
+            cx,
+        };
+        cx.pool.each(tasks, |task| {
+            let tile = tiles[task.tile];
+            job.run(task, tile);
+        });
+    }
+}
+
+/// Some rows of one image and tile.
+#[derive(Default)]
+struct Task<'a> {
+    image: usize,
+    tile: usize,
+    first: usize,
+    rows: usize,
+    outs: [&'a mut [f32]; tile::MAX_VECTORS],
+    masks: [&'a mut [u16]; tile::MAX_VECTORS],
+}
+
+struct Job<'a> {
+    window: &'a Window,
+    depthwise: bool,
+    input: &'a [f32],
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
+    finish: Finish<'a>,
+    cx: Context<'a>,
+}
+
+impl Job<'_> {
+    fn run(&self, mut task: Task<'_>, tile: Tile) {
+        let Window {
+            source: s,
+            destination: d,
+            spec,
+            ..
+        } = self.window;
+        let row = tile.vectors * LANES;
+        let tap_weights = if self.depthwise {
+            LANES
+        } else {
+            tile.room * row
+        };
+        let mut taps = Taps::default();
+        let (mut planes_at, row_floats) = ([0; tile::MAX_VECTORS], d.width * d.position);
+        for (v, at) in planes_at.iter_mut().enumerate() {
+            let plane = task.image * d.planes + tile.first + v;
+            *at = (plane * d.height + task.first) * row_floats;
+        }
+        let lanes = d.position == 1;
+        let planes = if lanes { d.planes } else { tile.vectors };
+        let base = task.image * s.image + tile.input * s.block;
+        let push = |taps: &mut Taps, t: &Offset| {
+            let input = (t.dy * s.width as isize + t.dx) * s.position as isize;
+            taps.push(input, t.index * tap_weights);
+        };
+        let mut sweep =
+            |taps: &Taps, input: usize, step: usize, at: usize, out: usize, n: usize| {
+                if n == 0 {
+                    return;
+                }
+                let sweep = Sweep {
+                    input: self.input,
+                    weights: &self.weights[tile.at..],
+                    bias: self.bias.map(|b| &b[tile.first * LANES..]),
+                    taps,
+                    blocks: Blocks {
+                        count: tile.blocks,
+                        depth: LANES,
+                        last: tile.last,
+                        input: s.block,
+                        weights: spec.taps * tap_weights,
+                    },
+                    start: (base + input * s.position) as isize,
+                    step: step * s.position,
+                    depth_step: s.depth,
+                    row,
+                };
+                let outs = &mut task.outs[..planes];
+                let mut store = Store {
+                    target: if lanes {
+                        Target::Lanes(outs)
+                    } else {
+                        Target::Planes(outs)
+                    },
+                    masks: &mut task.masks,
+                    finish: self.finish,
+                    planes_at,
+                    at: at * d.position,
+                    step: out * d.position,
+                };
+                if self.depthwise {
+                    tile::depthwise(self.cx.backend, n, sweep, &mut store);
+                } else {
+                    tile::dense(self.cx.backend, tile.vectors, n, sweep, &mut store);
+                }
+            };
+        if self.window.pointwise {
+            taps.clear();
+            for t in self.window.phases.iter().flat_map(|p| &p.taps) {
+                push(&mut taps, t);
+            }
+            sweep(&taps, task.first, 1, 0, 1, task.rows);
+            return;
+        }
+        if let Some(margin) = self.window.margin.filter(|_| self.depthwise) {
+            self.padded(task, tile, planes_at, margin);
+            return;
+        }
+        let ([in_y, in_x], [out_y, out_x]) = (self.window.in_step, self.window.out_step);
+        let mut edge = Taps::default();
+        for phase in &self.window.phases {
+            let mut i = task.first.saturating_sub(phase.at[0]).div_ceil(out_y);
+            while i * out_y + phase.at[0] < task.first + task.rows {
+                let y = i * in_y;
+                let row_taps = phase.taps.iter().filter(|t| {
+                    let y = y as isize + t.dy;
+                    0 <= y && y < s.height as isize
+                });
+                taps.clear();
+                row_taps.clone().for_each(|t| push(&mut taps, t));
+                let at = (i * out_y + phase.at[0] - task.first) * d.width + phase.at[1];
+                let inner = phase.inner.clone();
+                let n = inner.len();
+                let start = y * s.width + inner.start * in_x;
+                sweep(&taps, start, in_x, at + inner.start * out_x, out_x, n);
+                for j in (0..inner.start).chain(inner.end..phase.columns) {
+                    let x = j * in_x;
+                    edge.clear();
+                    let inside = row_taps.clone().filter(|t| {
+                        let x = x as isize + t.dx;
+                        0 <= x && x < s.width as isize
+                    });
+                    inside.for_each(|t| push(&mut edge, t));
+                    sweep(&edge, y * s.width + x, in_x, at + j * out_x, out_x, 1);
+                }
+                i += 1;
+            }
+        }
+    }
+
+    /// A depthwise task on a copy of the rows it reads, with zeros around them.
+    fn padded(&self, mut task: Task<'_>, tile: Tile, planes_at: PlanesAt, margin: Margin) {
+        let Window {
+            source: s,
+            destination: d,
+            ..
+        } = self.window;
+        let ([in_y, in_x], [out_y, out_x]) = (self.window.in_step, self.window.out_step);
+        let last = (task.first + task.rows - 1) / out_y * in_y;
+        let top = (task.first / out_y * in_y) as isize + margin.dy[0];
+        let height = (last as isize + margin.dy[1] - top + 1) as usize;
+        let columns = ((d.width - 1) / out_x * in_x) as isize;
+        let (left, right) = (margin.dx[0], columns + margin.dx[1] + 1);
+        let width = (right - left) as usize;
+        let mut rows = vec![0.0; height * width * LANES];
+        let (from, to) = (left.max(0), right.min(s.width as isize));
+        let plane = &self.input[task.image * s.image + tile.input * s.block..];
+        for (i, row) in rows.chunks_mut(width * LANES).enumerate() {
+            let y = top + i as isize;
+            if y >= 0 && y < s.height as isize && from < to {
+                let length = (to - from) as usize * LANES;
+                let source = (y as usize * s.width + from as usize) * LANES;
+                let at = (from - left) as usize * LANES;
+                row[at..at + length].copy_from_slice(&plane[source..source + length]);
+            }
+        }
+        let mut taps = Taps::default();
+        for phase in &self.window.phases {
+            taps.clear();
+            for t in &phase.taps {
+                let input = (t.dy * width as isize + t.dx) * LANES as isize;
+                taps.push(input, t.index * LANES);
+            }
+            let mut i = task.first.saturating_sub(phase.at[0]).div_ceil(out_y);
+            while i * out_y + phase.at[0] < task.first + task.rows {
+                let y = (i * in_y) as isize - top;
+                let sweep = Sweep {
+                    input: &rows,
+                    weights: &self.weights[tile.at..],
+                    bias: self.bias.map(|b| &b[tile.first * LANES..]),
+                    taps: &taps,
+                    blocks: Blocks {
+                        count: 1,
+                        depth: 0,
+                        last: 0,
+                        input: 0,
+                        weights: 0,
+                    },
+                    start: (y * width as isize - left) * LANES as isize,
+                    step: in_x * LANES,
+                    depth_step: 0,
+                    row: 0,
+                };
+                let at = (i * out_y + phase.at[0] - task.first) * d.width + phase.at[1];
+                let mut store = Store {
+                    target: Target::Planes(&mut task.outs[..1]),
+                    masks: &mut task.masks,
+                    finish: self.finish,
+                    planes_at,
+                    at: at * LANES,
+                    step: out_x * LANES,
+                };
+                tile::depthwise(self.cx.backend, phase.columns, sweep, &mut store);
+                i += 1;
+            }
+        }
+    }
+}
+
+/// Where each vector's plane begins in the whole output.
+type PlanesAt = [usize; tile::MAX_VECTORS];

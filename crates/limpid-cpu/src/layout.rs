@@ -1,0 +1,204 @@
+//! How a value lies in memory.
+//!
+//! - Images `[N, C, H, W]` of more than four channels, and matrices `[N, C]`
+//!   (as H = W = 1), lie in blocks of sixteen channels: `[N, ceil(C / 16), H,
+//!   W, 16]`. The lanes of the last block beyond C hold numbers without a
+//!   meaning; no kernel reads across lanes there, and none of them is ever
+//!   read back.
+//! - Everything else, pictures of up to four channels among it, lies in C
+//!   order, padded to a multiple of sixteen.
+//! - Masks have a 16-bit word for every sixteen lanes of the float value of
+//!   their shape, the first lane in the lowest bit.
+//! - Words of 32 bits lie in C order.
+
+use crate::simd::LANES;
+use limpid_graph::Fact;
+use limpid_tensor::{DType, Shape, TensorError};
+
+/// Images of up to this many channels are not put in blocks.
+const PLANAR: usize = 4;
+
+/// The layout of a value of floats, or of a mask of its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[N, ceil(C / 16), H, W, 16]`.
+    Blocked([usize; 4]),
+    /// `[N, C, H, W]`.
+    Planar([usize; 4]),
+    /// C order of this many elements.
+    Flat(usize),
+}
+
+impl Layout {
+    /// The layout of a shape.
+    pub(crate) fn of(shape: &Shape) -> Result<Self, TensorError> {
+        let layout = match *shape.dims() {
+            [n, c] => Self::Blocked([n, c, 1, 1]),
+            [n, c, h, w] if c > PLANAR => Self::Blocked([n, c, h, w]),
+            [n, c, h, w] => Self::Planar([n, c, h, w]),
+            _ => Self::Flat(shape.elements()?),
+        };
+        layout
+            .checked_lanes()
+            .and_then(|lanes| lanes.checked_mul(size_of::<f32>()))
+            .map(|_| layout)
+            .ok_or_else(|| TensorError::Overflow(shape.clone()))
+    }
+
+    fn checked_lanes(&self) -> Option<usize> {
+        let product = |d: &[usize]| d.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        match *self {
+            Self::Blocked([n, c, h, w]) => product(&[n, c.div_ceil(LANES), h, w, LANES]),
+            Self::Planar(dims) => product(&dims)?.checked_next_multiple_of(LANES),
+            Self::Flat(n) => n.checked_next_multiple_of(LANES),
+        }
+    }
+
+    /// The floats that the storage holds, a multiple of sixteen.
+    pub(crate) fn lanes(&self) -> usize {
+        self.checked_lanes().unwrap_or(0)
+    }
+
+    /// Images, with everything else counting as one.
+    pub(crate) fn images(&self) -> usize {
+        match *self {
+            Self::Blocked([n, ..]) | Self::Planar([n, ..]) => n,
+            Self::Flat(_) => 1,
+        }
+    }
+
+    /// The floats of one image, which are contiguous.
+    pub(crate) fn image(&self) -> usize {
+        match *self {
+            Self::Blocked([_, c, h, w]) => c.div_ceil(LANES) * h * w * LANES,
+            Self::Planar([_, c, h, w]) => c * h * w,
+            Self::Flat(n) => n,
+        }
+    }
+
+    /// The floats of one block of channels, or one channel.
+    pub(crate) fn plane(&self) -> usize {
+        match *self {
+            Self::Blocked([_, _, h, w]) => h * w * LANES,
+            Self::Planar([_, _, h, w]) => h * w,
+            Self::Flat(n) => n,
+        }
+    }
+
+    /// Calls `f(element, lane)` for every element of an image, in C order, with
+    /// its place in the image's storage.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(usize, usize)) {
+        match *self {
+            Self::Blocked([_, c, h, w]) => {
+                let plane = h * w;
+                for channel in 0..c {
+                    let block = channel / LANES * plane * LANES + channel % LANES;
+                    for i in 0..plane {
+                        f(channel * plane + i, block + i * LANES);
+                    }
+                }
+            }
+            _ => (0..self.image()).for_each(|i| f(i, i)),
+        }
+    }
+
+    /// The elements of an image, without padding.
+    pub(crate) fn image_elements(&self) -> usize {
+        match *self {
+            Self::Blocked([_, c, h, w]) => c * h * w,
+            _ => self.image(),
+        }
+    }
+
+    /// Copies storage to C order.
+    pub(crate) fn store_c(self, storage: &[f32], out: &mut [f32]) {
+        let (lanes, elements) = (self.image(), self.image_elements());
+        for i in 0..self.images() {
+            let (from, to) = (
+                &storage[i * lanes..][..lanes],
+                &mut out[i * elements..][..elements],
+            );
+            match self {
+                Self::Blocked(_) => self.for_each(|element, lane| to[element] = from[lane]),
+                _ => to.copy_from_slice(from),
+            }
+        }
+    }
+
+    /// Copies C order to storage; lanes beyond the channels become 0.
+    pub(crate) fn load_c(self, data: &[f32], storage: &mut [f32]) {
+        let (lanes, elements) = (self.image(), self.image_elements());
+        for i in 0..self.images() {
+            let (from, to) = (
+                &data[i * elements..][..elements],
+                &mut storage[i * lanes..][..lanes],
+            );
+            match self {
+                Self::Blocked(_) => {
+                    if lanes != elements {
+                        to.fill(0.0);
+                    }
+                    self.for_each(|element, lane| to[lane] = from[element]);
+                }
+                _ => to.copy_from_slice(from),
+            }
+        }
+    }
+}
+
+/// The bytes that a value takes.
+pub(crate) fn storage_bytes(fact: &Fact) -> Result<usize, TensorError> {
+    Ok(match fact.dtype {
+        DType::Bits => Layout::of(&fact.shape)?.lanes() / LANES * size_of::<u16>(),
+        DType::F32 => Layout::of(&fact.shape)?.lanes() * size_of::<f32>(),
+        _ => {
+            let bytes = fact.shape.elements()?.checked_mul(size_of::<u32>());
+            bytes.ok_or_else(|| TensorError::Overflow(fact.shape.clone()))?
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip() {
+        for shape in [
+            &[2, 17, 3, 5][..],
+            &[3, 3, 5, 7],
+            &[2, 33],
+            &[7],
+            &[2, 3, 4],
+            &[],
+        ] {
+            let shape = Shape::from(shape);
+            let layout = Layout::of(&shape).unwrap();
+            let n = shape.elements().unwrap();
+            let data: Vec<f32> = (0..n).map(|i| i as f32 + 1.0).collect();
+            let mut storage = vec![-1.0; layout.lanes()];
+            layout.load_c(&data, &mut storage);
+            let mut back = vec![0.0; n];
+            layout.store_c(&storage, &mut back);
+            assert_eq!(data, back, "{shape}");
+        }
+    }
+
+    #[test]
+    fn blocks_of_sixteen_channels() {
+        let layout = Layout::of(&Shape::from([1, 17, 1, 2])).unwrap();
+        let data: Vec<f32> = (0..34).map(|i| i as f32).collect();
+        let mut storage = vec![-1.0; layout.lanes()];
+        layout.load_c(&data, &mut storage);
+        assert_eq!(storage.len(), 64);
+        assert_eq!(storage[..3], [0.0, 2.0, 4.0]);
+        assert_eq!(storage[16..19], [1.0, 3.0, 5.0]);
+        assert_eq!(storage[32..34], [32.0, 0.0]);
+    }
+
+    #[test]
+    fn absurd_shapes_are_refused() {
+        let fact = Fact::f32([usize::MAX / 8, 1]);
+        assert!(storage_bytes(&fact).is_err());
+    }
+}

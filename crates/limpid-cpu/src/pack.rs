@@ -1,0 +1,233 @@
+//! Weights in the order in which the tiles read them.
+
+use crate::arch::tile::MAX_VECTORS;
+use crate::simd::LANES;
+use limpid_tensor::{AlignedBuffer, Tensor, TensorError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// How weights are turned into a pack. With its tensor, the key of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct PackSpec {
+    /// The weights are `[inputs, outputs / groups, taps]`, as a transposed
+    /// convolution has them, not `[outputs, inputs / groups, taps]`.
+    pub(crate) transposed: bool,
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+    pub(crate) groups: usize,
+    /// Taps of the window, in C order.
+    pub(crate) taps: usize,
+    /// The widest tile, in vectors of output channels.
+    pub(crate) vectors: usize,
+    /// Each output channel reads the one input channel of its number, and both
+    /// lie in blocks.
+    pub(crate) depthwise: bool,
+}
+
+/// A few vectors of output channels that are computed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tile {
+    /// The first block of output channels.
+    pub(crate) first: usize,
+    /// Blocks of output channels.
+    pub(crate) vectors: usize,
+    /// The first block of input channels that it reads.
+    pub(crate) input: usize,
+    /// Blocks of input channels that it reads.
+    pub(crate) blocks: usize,
+    /// Input channels in the last of them.
+    pub(crate) last: usize,
+    /// Input channels that a block has room for in the pack.
+    pub(crate) room: usize,
+    /// Where its weights begin in the pack.
+    pub(crate) at: usize,
+}
+
+impl PackSpec {
+    /// The tiles, and the floats of the pack.
+    ///
+    /// A tile is `[block][tap][input channel][vector][16]`. Output blocks are
+    /// dealt out as evenly as possible. A grouped convolution's tile reads all
+    /// blocks that its groups touch, with weights of zero across groups.
+    pub(crate) fn tiles(&self) -> (Vec<Tile>, usize) {
+        let blocks = self.outputs.div_ceil(LANES);
+        let widest = if self.groups > 1 {
+            1
+        } else {
+            self.vectors.clamp(1, MAX_VECTORS)
+        };
+        let count = blocks.div_ceil(widest);
+        let (mut tiles, mut first, mut at) = (Vec::with_capacity(count), 0, 0);
+        for i in 0..count {
+            let vectors = blocks / count + usize::from(i < blocks % count);
+            let (low, high) = self.input_range(first * LANES, (first + vectors) * LANES);
+            let input = low / LANES;
+            let reads = high.div_ceil(LANES) - input;
+            let last = high - (input + reads.max(1) - 1) * LANES;
+            let room = if reads > 1 { LANES } else { last };
+            tiles.push(Tile {
+                first,
+                vectors,
+                input,
+                blocks: reads,
+                last,
+                room,
+                at,
+            });
+            first += vectors;
+            at += reads * self.taps * room * vectors * LANES;
+        }
+        (tiles, at)
+    }
+
+    /// The input channels that these output channels read.
+    fn input_range(&self, first: usize, end: usize) -> (usize, usize) {
+        let (per_in, per_out) = self.per_group();
+        let group = |o: usize| o / per_out.max(1);
+        let end = end.min(self.outputs);
+        (group(first) * per_in, (group(end - 1) + 1) * per_in)
+    }
+
+    fn per_group(&self) -> (usize, usize) {
+        (self.inputs / self.groups, self.outputs / self.groups)
+    }
+
+    /// The place of a weight in the unpacked weights, if it is there.
+    fn source(&self, output: usize, input: usize, tap: usize) -> Option<usize> {
+        let (per_in, per_out) = self.per_group();
+        if output >= self.outputs || input >= self.inputs {
+            return None;
+        }
+        let group = output / per_out;
+        if input / per_in != group {
+            return None;
+        }
+        let row = if self.transposed {
+            input * per_out + output % per_out
+        } else {
+            output * per_in + input % per_in
+        };
+        Some(row * self.taps + tap)
+    }
+
+    /// Packs weights given in C order.
+    pub(crate) fn pack(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
+        if self.depthwise {
+            return self.pack_depthwise(weights);
+        }
+        let (tiles, len) = self.tiles();
+        let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
+        let out = buffer.as_mut_slice::<f32>();
+        for t in tiles {
+            let row = t.vectors * LANES;
+            for block in 0..t.blocks {
+                let depth = if block + 1 == t.blocks { t.last } else { LANES };
+                for (tap, k) in (0..self.taps).flat_map(|tap| (0..depth).map(move |k| (tap, k))) {
+                    let to = t.at + ((block * self.taps + tap) * t.room + k) * row;
+                    let input = (t.input + block) * LANES + k;
+                    for (lane, to) in out[to..to + row].iter_mut().enumerate() {
+                        if let Some(from) = self.source(t.first * LANES + lane, input, tap) {
+                            *to = weights[from];
+                        }
+                    }
+                }
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// `[block][tap][16]`.
+    fn pack_depthwise(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
+        let len = self.outputs.div_ceil(LANES) * LANES * self.taps;
+        let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
+        let out = buffer.as_mut_slice::<f32>();
+        for (c, weights) in weights.chunks(self.taps.max(1)).enumerate() {
+            for (tap, weight) in weights.iter().enumerate() {
+                out[(c / LANES * self.taps + tap) * LANES + c % LANES] = *weight;
+            }
+        }
+        Ok(buffer)
+    }
+}
+
+type Entries = HashMap<(usize, PackSpec), (Weak<Tensor>, Weak<AlignedBuffer>)>;
+
+/// The packs in use. They live as long as an executable holds them, so plans
+/// for several batches and for forward and gradient share theirs.
+#[derive(Default)]
+pub(crate) struct PackCache(Mutex<Entries>);
+
+impl PackCache {
+    /// The pack of a tensor, made now unless it is in use already.
+    pub(crate) fn get(
+        &self,
+        tensor: &Arc<Tensor>,
+        spec: PackSpec,
+    ) -> Result<Arc<AlignedBuffer>, TensorError> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // While its weak reference is kept here, a tensor's address is not
+        // given to another.
+        let key = (Arc::as_ptr(tensor) as usize, spec);
+        if let Some(pack) = entries.get(&key).and_then(|(_, pack)| pack.upgrade()) {
+            return Ok(pack);
+        }
+        entries.retain(|_, (tensor, pack)| tensor.strong_count() > 0 && pack.strong_count() > 0);
+        let pack = Arc::new(spec.pack(tensor.data())?);
+        entries.insert(key, (Arc::downgrade(tensor), Arc::downgrade(&pack)));
+        Ok(pack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(outputs: usize, inputs: usize, groups: usize) -> PackSpec {
+        PackSpec {
+            transposed: false,
+            outputs,
+            inputs,
+            groups,
+            taps: 1,
+            vectors: 4,
+            depthwise: false,
+        }
+    }
+
+    #[test]
+    fn tiles_cover_all_blocks_evenly() {
+        for outputs in 1..400 {
+            let (tiles, _) = spec(outputs, 7, 1).tiles();
+            let mut next = 0;
+            for t in &tiles {
+                assert_eq!(t.first, next);
+                next += t.vectors;
+            }
+            assert_eq!(next, outputs.div_ceil(16));
+            let widths = tiles.iter().map(|t| t.vectors);
+            assert!(widths.clone().max().unwrap() - widths.min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn groups_read_their_own_blocks() {
+        let (tiles, _) = spec(128, 128, 32).tiles();
+        assert_eq!((tiles[3].input, tiles[3].blocks, tiles[3].last), (3, 1, 16));
+    }
+
+    #[test]
+    fn packs_are_shared_and_let_go() {
+        let cache = PackCache::default();
+        let tensor = Arc::new(Tensor::new([2, 3], vec![1.0; 6]).unwrap());
+        let pack = cache.get(&tensor, spec(2, 3, 1)).unwrap();
+        assert!(Arc::ptr_eq(
+            &pack,
+            &cache.get(&tensor, spec(2, 3, 1)).unwrap()
+        ));
+        drop((pack, tensor));
+        let other = Arc::new(Tensor::new([2, 3], vec![2.0; 6]).unwrap());
+        let pack = cache.get(&other, spec(2, 3, 1)).unwrap();
+        assert_eq!(pack.as_slice::<f32>()[0], 2.0);
+        assert_eq!(cache.0.lock().unwrap().len(), 1);
+    }
+}
