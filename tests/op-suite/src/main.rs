@@ -1,0 +1,81 @@
+//! Runs the op suite on this machine's devices.
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+use limpid_cpu::{CpuDevice, CpuOptions, Isa};
+use limpid_device::Device;
+use limpid_op_suite::{KnownFailures, Mode, Options, ReferenceDevice, run};
+use std::io::Write;
+use std::time::Duration;
+
+/// Holds a device to the f64 reference, operator by operator.
+#[derive(Parser)]
+struct Arguments {
+    /// What to do
+    mode: Action,
+    /// The processor's instruction set [default: all that it has], or `reference`
+    #[arg(long)]
+    isa: Option<String>,
+    /// Threads [default: the processor's]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Only cases whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// Milliseconds for which each case is measured
+    #[arg(long, default_value_t = 100)]
+    measure: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Action {
+    Test,
+    Gradient,
+    Support,
+    Perf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mode = match arguments.mode {
+        Action::Test => Mode::Test,
+        Action::Gradient => Mode::Gradient,
+        Action::Support => Mode::Support,
+        Action::Perf => Mode::Perf,
+    };
+    let options = Options {
+        filter: arguments.filter,
+        known: KnownFailures::committed()?,
+        measure_for: Duration::from_millis(arguments.measure),
+    };
+    let mut devices: Vec<Box<dyn Device>> = Vec::new();
+    let cpu = |isa: Isa| -> Result<Box<dyn Device>> {
+        let isa = Some(isa);
+        let threads = arguments.threads;
+        Ok(Box::new(CpuDevice::with(CpuOptions { threads, isa })?))
+    };
+    match arguments.isa.as_deref() {
+        Some("reference") => devices.push(Box::new(ReferenceDevice::new())),
+        Some(name) => devices.push(cpu(name.parse()?)?),
+        None => {
+            for isa in Isa::available() {
+                devices.push(cpu(isa)?);
+            }
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    let mut failed = 0;
+    for device in devices {
+        let what = device.capabilities();
+        writeln!(
+            out,
+            "{} ({}), {} threads",
+            what.name, what.isa, what.threads
+        )?;
+        let report = run(&*device, mode, &options);
+        writeln!(out, "{report}")?;
+        failed += usize::from(!report.is_success());
+    }
+    ensure!(failed == 0, "the suite failed on {failed} of the devices");
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The suite on the processor, for every instruction set that it has.
+
+use limpid_cpu::{CpuDevice, CpuOptions, Isa};
+use limpid_device::Device;
+use limpid_graph::case::{Case, Role};
+use limpid_graph::reference::RefTensor;
+use limpid_graph::{Fact, Graph, Op};
+use limpid_op_suite::{
+    Check, KnownFailures, Mode, Options, Problem, gradient_problems, guard, run, test_problems,
+};
+
+fn device(isa: Isa, threads: usize) -> CpuDevice {
+    CpuDevice::with(CpuOptions {
+        threads: Some(threads),
+        isa: Some(isa),
+    })
+    .unwrap()
+}
+
+fn check(mode: Mode) {
+    let options = Options {
+        known: KnownFailures::committed().unwrap(),
+        ..Options::default()
+    };
+    for isa in Isa::available() {
+        let report = run(&device(isa, 2), mode, &options);
+        assert!(report.is_success(), "{isa}: {report}");
+        assert!(report.unsupported().is_empty(), "{isa}: {report}");
+    }
+}
+
+#[test]
+fn operators_match_the_reference() {
+    check(Mode::Test);
+}
+
+#[test]
+fn gradients_match_the_reference() {
+    check(Mode::Gradient);
+}
+
+#[test]
+fn everything_is_supported() {
+    check(Mode::Support);
+}
+
+fn bits(device: &CpuDevice, problem: &Problem) -> Vec<Vec<u32>> {
+    let prepared = problem.prepare(device).unwrap();
+    let outputs = problem.execute(device, &*prepared).unwrap();
+    let bits = |o: &Vec<f32>| o.iter().map(|v| v.to_bits()).collect();
+    outputs.iter().map(bits).collect()
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let problems = [test_problems(), gradient_problems()].concat();
+    for isa in Isa::available() {
+        let devices = [1, 2, 3, 7].map(|threads| device(isa, threads));
+        for problem in &problems {
+            let one = bits(&devices[0], problem);
+            for (device, threads) in devices[1..].iter().zip([2, 3, 7]) {
+                assert!(
+                    bits(device, problem) == one,
+                    "{isa}, {threads} threads: {}",
+                    problem.name
+                );
+            }
+        }
+    }
+}
+
+/// The case on `count` of its images from `first` on, if images are all that
+/// it is given and it treats each on its own.
+fn images(case: &Case, first: usize, count: usize) -> Option<Problem> {
+    let only = |(i, role)| (role == Role::Constant) == (i > 0);
+    if !case.inputs.iter().map(|i| i.role).enumerate().all(only) {
+        return None;
+    }
+    let whole = case.build().ok()?;
+    let mut shape = whole.inputs[0].shape.to_vec();
+    let image = whole.inputs[0].data.len() / shape[0];
+    shape[0] = count;
+    let mut graph = Graph::new();
+    let mut ids = vec![graph.input("x", Fact::f32(&shape[..]))];
+    for v in &whole.graph.nodes()[0].inputs[1..] {
+        let tensor = whole.graph.constant_tensor(*v)?;
+        ids.push(graph.constant("constant", tensor.clone()));
+    }
+    let y = graph.push(&case.name, case.op.clone(), &ids).ok()?[0];
+    graph.set_outputs(&[y]);
+    let batched = graph.fact(y).shape[0] == count && graph.fact(y).dtype == Fact::f32([]).dtype;
+    let data = whole.inputs[0].data[first * image..][..count * image].to_vec();
+    batched.then(|| Problem {
+        name: case.name.clone(),
+        graph: graph.into(),
+        inputs: vec![RefTensor::new(shape, data)],
+        checks: vec![Check::Exact],
+    })
+}
+
+#[test]
+fn results_do_not_depend_on_the_batch() {
+    for isa in Isa::available() {
+        let device = device(isa, 2);
+        let mut checked = 0;
+        for case in Op::cases() {
+            let n = case.inputs[0].fact.shape.first().copied().unwrap_or(1);
+            if n < 2 || images(&case, 0, 1).is_none() {
+                continue;
+            }
+            let Some(batch) = images(&case, 0, n) else {
+                continue;
+            };
+            let alone = |i| bits(&device, &images(&case, i, 1).unwrap()).remove(0);
+            let alone: Vec<u32> = (0..n).flat_map(alone).collect();
+            assert!(bits(&device, &batch)[0] == alone, "{isa}: {}", case.name);
+            checked += 1;
+        }
+        assert!(checked > 20, "only {checked} cases have batches");
+    }
+}
+
+#[test]
+fn guards_lie_around_results() {
+    let device = device(Isa::Scalar, 1);
+    let (mut before, mut behind, mut all) = (0, 0, 0);
+    for problem in test_problems() {
+        if let Some(guarded) = guard::guarded(&problem).unwrap() {
+            let plan = device.plan(guarded.problem.graph.clone()).unwrap();
+            let found = guard::layout(&plan, &guarded);
+            all += 1;
+            before += usize::from(found.0);
+            behind += usize::from(found.1);
+        }
+    }
+    assert!(all > 100);
+    assert!(
+        before * 10 > all * 9,
+        "{before} of {all} have a guard before"
+    );
+    assert!(
+        behind * 10 > all * 8,
+        "{behind} of {all} have a guard behind"
+    );
+}
