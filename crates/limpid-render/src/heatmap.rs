@@ -85,31 +85,6 @@ impl Taps {
     }
 }
 
-/// Sums a `[channels, height, width]` attribution over its channels, with its
-/// signs, to `[height, width]`: the form in which attributions of the input are
-/// shown and ranked.
-///
-/// Values beyond `channels * height * width` are ignored and missing ones count
-/// as zero.
-///
-/// ```
-/// let map = limpid_render::channel_sum(&[1.0, -2.0, 0.5, 3.0], 2, 1, 2);
-/// assert_eq!(map, [1.5, 1.0]);
-/// ```
-pub fn channel_sum(data: &[f32], channels: usize, height: usize, width: usize) -> Vec<f32> {
-    let area = height.saturating_mul(width);
-    // The sum is never longer than the data it comes from.
-    let mut sum = vec![0.0_f64; area.min(data.len())];
-    if area > 0 {
-        for channel in data.chunks(area).take(channels) {
-            for (total, value) in sum.iter_mut().zip(channel) {
-                *total += f64::from(*value);
-            }
-        }
-    }
-    sum.into_iter().map(|v| v as f32).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

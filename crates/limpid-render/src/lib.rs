@@ -35,7 +35,7 @@ mod text;
 pub use color::Palette;
 pub use error::RenderError;
 pub use files::{encode_npy, encode_png, write_atomic};
-pub use heatmap::{Heatmap, channel_sum};
+pub use heatmap::Heatmap;
 pub use image::RgbImage;
 pub use overlay::{CropRect, Overlay, OverlayOptions, Photo};
 pub use scale::{ColorScale, Tick, format_value};

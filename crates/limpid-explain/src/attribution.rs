@@ -1,0 +1,87 @@
+use limpid_tensor::Tensor;
+use serde::Serialize;
+
+/// What the elements of a map belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Domain {
+    /// The channels and pixels of the normalised input: `[C, H, W]`.
+    Input,
+    /// The grid of a layer: `[h, w]`.
+    Layer(String),
+}
+
+/// How many times the model ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Evaluations {
+    /// Forward passes with a gradient.
+    pub gradients: u64,
+    /// Forward passes without.
+    pub forwards: u64,
+}
+
+/// Whether a path method's attributions add up to what they attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Completeness {
+    /// The sum of the map.
+    pub attributed: f64,
+    /// The score at the picture less the score at the path's other end.
+    pub expected: f64,
+    /// `attributed` less `expected`.
+    pub gap: f64,
+}
+
+impl Completeness {
+    /// Of a map that adds up to `attributed`.
+    #[must_use]
+    pub fn new(attributed: f64, expected: f64) -> Self {
+        Self {
+            attributed,
+            expected,
+            gap: attributed - expected,
+        }
+    }
+}
+
+/// A raw map: never scaled, clipped or normalised.
+#[derive(Debug, Clone)]
+pub struct Attribution {
+    /// The values, of the shape that `domain` says.
+    pub map: Tensor,
+    /// What they belong to.
+    pub domain: Domain,
+    /// Whether negative values have a meaning.
+    pub signed: bool,
+    /// For path methods.
+    pub completeness: Option<Completeness>,
+    /// What it cost.
+    pub evaluations: Evaluations,
+}
+
+impl Attribution {
+    /// Height and width of the map's grid.
+    #[must_use]
+    pub fn grid(&self) -> [usize; 2] {
+        let dims = self.map.dims();
+        [dims[dims.len() - 2], dims[dims.len() - 1]]
+    }
+
+    /// The map as a picture, `[H, W]`: the signed sum over channels.
+    #[must_use]
+    pub fn channel_sum(&self) -> Vec<f32> {
+        let [h, w] = self.grid();
+        let mut sum = vec![0.0f64; h * w];
+        for plane in self.map.data().chunks((h * w).max(1)) {
+            for (s, v) in sum.iter_mut().zip(plane) {
+                *s += f64::from(*v);
+            }
+        }
+        sum.into_iter().map(|v| v as f32).collect()
+    }
+
+    /// The sum of the map, in f64.
+    #[must_use]
+    pub fn total(&self) -> f64 {
+        self.map.data().iter().map(|v| f64::from(*v)).sum()
+    }
+}

@@ -1,0 +1,80 @@
+use limpid_graph::GraphError;
+use limpid_tensor::TensorError;
+
+/// What can go wrong in an explanation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExplainError {
+    /// There is no method of this id.
+    #[error("there is no method `{id}`; there are {known}")]
+    UnknownMethod {
+        /// The id asked for.
+        id: String,
+        /// The ids that exist.
+        known: String,
+    },
+    /// A parameter's value is wrong.
+    #[error("parameter `{name}` of {method} must be {expected}, not `{found}`")]
+    Parameter {
+        /// The method.
+        method: String,
+        /// The parameter.
+        name: String,
+        /// What it may be.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// Two parameters exclude each other.
+    #[error("{method}: {message}")]
+    Conflict {
+        /// The method.
+        method: String,
+        /// What excludes what, and what to do.
+        message: String,
+    },
+    /// The model has no layer that a class activation map can use by default.
+    #[error(
+        "{method}: the model has no global pooling whose input could be mapped; name a layer with --param layer=NAME"
+    )]
+    NoCamLayer {
+        /// The method.
+        method: String,
+    },
+    /// The layer has no spatial extent.
+    #[error("{method}: layer `{layer}` has shape {shape}, a map needs [channels, height, width]")]
+    NotSpatial {
+        /// The method.
+        method: String,
+        /// The layer.
+        layer: String,
+        /// Its shape without the batch.
+        shape: String,
+    },
+    /// A result is infinite or not a number.
+    #[error("{what} is not finite: the model overflows on this input")]
+    NonFinite {
+        /// What was computed.
+        what: String,
+    },
+    /// The run was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// A baseline picture could not be used.
+    #[error("baseline {path}: {reason}")]
+    Baseline {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A graph could not be built.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Memory is short.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The device or session failed.
+    #[error(transparent)]
+    Run(Box<dyn std::error::Error + Send + Sync>),
+}

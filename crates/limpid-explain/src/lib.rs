@@ -1,0 +1,66 @@
+//! Explainers: which part of a picture a score depends on.
+//!
+//! A gradient method is composed of a [`Path`] (what is varied), a
+//! [`Schedule`] (which points, how much noise), the estimator that the
+//! [`Context`] runs (points become a sum on the device) and a [`Reduce`] (how
+//! noisy maps become one). A class activation map reads one layer. Both see
+//! the model through [`Context`] alone.
+#![forbid(unsafe_code)]
+
+mod attribution;
+mod context;
+mod error;
+pub mod methods;
+mod params;
+pub mod paths;
+mod quadrature;
+mod smoothing;
+
+pub use attribution::{Attribution, Completeness, Domain, Evaluations};
+pub use context::{
+    Context, Integration, LayerGradient, ModelInfo, Noise, Objective, Points, Reduce, Schedule,
+};
+pub use error::ExplainError;
+pub use params::{ParamInfo, ParamKind, ParamValue, Parameters};
+pub use paths::{Fragment, Path};
+pub use quadrature::{Node, Rule};
+pub use smoothing::{SmoothGrad, Smoothed};
+
+use limpid_tensor::Tensor;
+
+/// What is to be explained.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The normalised input, `[C, H, W]`.
+    pub image: &'a Tensor,
+    /// The score.
+    pub objective: Objective,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+/// A method that explains a score. Built-in methods and plugins implement this
+/// same trait.
+pub trait Explainer: Send + Sync {
+    /// The method's id, as the option `--method` takes it.
+    fn id(&self) -> &str;
+
+    /// Whether noise is averaged over around it by `--smooth`.
+    fn is_smoothed(&self) -> bool {
+        false
+    }
+
+    /// Every parameter's effective value for a model and an input of `[C, H, W]`.
+    fn parameters(&self, model: &ModelInfo, input: &[usize]) -> Parameters;
+
+    /// The map.
+    ///
+    /// # Errors
+    /// When the model has no such gradient, a result is not finite, or the run
+    /// was cancelled.
+    fn explain(
+        &self,
+        cx: &mut dyn Context,
+        request: &Request<'_>,
+    ) -> Result<Attribution, ExplainError>;
+}

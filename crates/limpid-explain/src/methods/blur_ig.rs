@@ -1,0 +1,279 @@
+use super::GradientMethod;
+use super::integrated_gradients::extents;
+use crate::smoothing::run;
+use crate::{
+    Attribution, Context, ExplainError, Explainer, ModelInfo, Node, Parameters, Path, Request,
+    Rule,
+    paths::{HeatBlur, ZeroBorderBlur},
+};
+
+/// The standard deviation at the end of the path, in pixels: 50 for a picture
+/// of 224 x 224, and in proportion for others.
+pub(super) fn default_max_sigma(height: usize, width: usize) -> f64 {
+    50.0 * ((height * width) as f64).sqrt() / 224.0
+}
+
+/// What the nodes are uniform in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Variable {
+    /// The square root of sigma: a score falls about evenly in it.
+    #[default]
+    Sqrt,
+    /// Sigma.
+    Sigma,
+    /// Sigma squared, the heat equation's time.
+    Variance,
+    /// The logarithm of one plus sigma.
+    Log,
+}
+
+impl Variable {
+    /// The names that the parameter `variable` takes.
+    pub const NAMES: [&str; 4] = ["sqrt", "sigma", "variance", "log"];
+
+    /// The name that the parameter `variable` takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// The variable of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Sqrt, Self::Sigma, Self::Variance, Self::Log];
+        all.into_iter().find(|v| v.name() == name)
+    }
+
+    fn of(self, sigma: f64) -> f64 {
+        match self {
+            Self::Sqrt => sigma.sqrt(),
+            Self::Sigma => sigma,
+            Self::Variance => sigma * sigma,
+            Self::Log => sigma.ln_1p(),
+        }
+    }
+
+    /// Sigma, and its derivative with respect to the variable.
+    fn sigma(self, v: f64) -> (f64, f64) {
+        match self {
+            Self::Sqrt => (v * v, 2.0 * v),
+            Self::Sigma => (v, 1.0),
+            // At t = 0 the derivative is infinite, but dL/dsigma is zero there:
+            // their product is finite, and a node at exactly 0 contributes nothing.
+            Self::Variance if v == 0.0 => (0.0, 0.0),
+            Self::Variance => (v.sqrt(), 0.5 / v.sqrt()),
+            Self::Log => (v.exp_m1(), v.exp()),
+        }
+    }
+}
+
+/// Which blur.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The heat equation with a reflecting border and its exact derivative.
+    #[default]
+    Heat,
+    /// As PAIR's `saliency` library: sigma to 50, nodes linear in sigma, the
+    /// left rule, zeros outside the picture, a forward difference of 0.01.
+    Pair,
+}
+
+impl Mode {
+    /// The names that the parameter `mode` takes.
+    pub const NAMES: [&str; 2] = ["heat", "pair"];
+
+    /// The name that the parameter `mode` takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// Blur Integrated Gradients: minus the integral over the scale sigma of the
+/// gradient at the blurred picture times the blurred picture's derivative with
+/// respect to sigma (Xu, Venugopalan and Sundararajan, CVPR 2020). It adds up
+/// to the score of the picture less the score of the blurred one.
+#[derive(Debug, Clone)]
+pub struct BlurIntegratedGradients {
+    /// Gradients on the path.
+    pub steps: usize,
+    /// The quadrature; `None` stands for the mode's own.
+    pub rule: Option<Rule>,
+    /// What the nodes are uniform in; `None` stands for the mode's own.
+    pub variable: Option<Variable>,
+    /// The largest standard deviation in pixels; `None` stands for the mode's own.
+    pub max_sigma: Option<f64>,
+    /// Which blur.
+    pub mode: Mode,
+}
+
+impl Default for BlurIntegratedGradients {
+    fn default() -> Self {
+        Self {
+            steps: 64,
+            rule: None,
+            variable: None,
+            max_sigma: None,
+            mode: Mode::Heat,
+        }
+    }
+}
+
+impl BlurIntegratedGradients {
+    /// 64 midpoints in the square root of sigma.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With another number of gradients.
+    #[must_use]
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// With another quadrature.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// With nodes uniform in another variable.
+    #[must_use]
+    pub fn variable(mut self, variable: Variable) -> Self {
+        self.variable = Some(variable);
+        self
+    }
+
+    /// Up to another standard deviation, in pixels.
+    #[must_use]
+    pub fn max_sigma(mut self, max_sigma: f64) -> Self {
+        self.max_sigma = Some(max_sigma);
+        self
+    }
+
+    /// With another blur.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    fn effective_rule(&self) -> Rule {
+        self.rule.unwrap_or(match self.mode {
+            Mode::Heat => Rule::Midpoint,
+            Mode::Pair => Rule::Left,
+        })
+    }
+
+    fn effective_variable(&self) -> Variable {
+        self.variable.unwrap_or(match self.mode {
+            Mode::Heat => Variable::Sqrt,
+            Mode::Pair => Variable::Sigma,
+        })
+    }
+
+    fn effective_max_sigma(&self, height: usize, width: usize) -> f64 {
+        self.max_sigma.unwrap_or_else(|| match self.mode {
+            Mode::Heat => default_max_sigma(height, width),
+            Mode::Pair => 50.0,
+        })
+    }
+
+    fn nodes(&self, max_sigma: f64) -> Vec<Node> {
+        let variable = self.effective_variable();
+        let end = variable.of(max_sigma);
+        self.effective_rule()
+            .nodes(self.steps)
+            .into_iter()
+            .map(|n| {
+                let (sigma, slope) = variable.sigma(n.position * end);
+                Node {
+                    position: sigma,
+                    // Minus: the path leads away from the picture.
+                    weight: -n.weight * end * slope,
+                }
+            })
+            .collect()
+    }
+}
+
+impl GradientMethod for BlurIntegratedGradients {
+    fn path(
+        &self,
+        _cx: &mut dyn Context,
+        request: &Request<'_>,
+    ) -> Result<(Box<dyn Path>, Vec<Node>), ExplainError> {
+        let [_, h, w] = extents(request.image);
+        let max_sigma = self.effective_max_sigma(h, w);
+        let path: Box<dyn Path> = match self.mode {
+            Mode::Heat => Box::new(HeatBlur { max_sigma }),
+            Mode::Pair => Box::new(ZeroBorderBlur {
+                size: [h, w],
+                max_sigma,
+                step: 0.01,
+            }),
+        };
+        Ok((path, self.nodes(max_sigma)))
+    }
+}
+
+impl Explainer for BlurIntegratedGradients {
+    fn id(&self) -> &str {
+        "blur-ig"
+    }
+
+    fn parameters(&self, _model: &ModelInfo, input: &[usize]) -> Parameters {
+        let max_sigma = self.effective_max_sigma(input[1], input[2]);
+        Parameters::from_iter([
+            ("steps".to_owned(), self.steps.into()),
+            ("rule".to_owned(), self.effective_rule().name().into()),
+            (
+                "variable".to_owned(),
+                self.effective_variable().name().into(),
+            ),
+            ("max_sigma".to_owned(), max_sigma.into()),
+            ("mode".to_owned(), self.mode.name().into()),
+            ("sampling".to_owned(), "nested".into()),
+        ])
+    }
+
+    fn explain(
+        &self,
+        cx: &mut dyn Context,
+        request: &Request<'_>,
+    ) -> Result<Attribution, ExplainError> {
+        run(self, None, cx, request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The weights integrate 1 over [0, max_sigma] in every variable, so they
+    /// add up to minus its length.
+    #[test]
+    fn weights_measure_the_path() {
+        for name in Variable::NAMES {
+            let variable = Variable::from_name(name).unwrap();
+            let method = BlurIntegratedGradients::new()
+                .steps(4000)
+                .variable(variable);
+            let sum: f64 = method.nodes(50.0).iter().map(|n| n.weight).sum();
+            assert!((sum + 50.0).abs() < 0.2, "{name}: {sum}");
+        }
+    }
+
+    /// PAIR's library ends its path of square roots at sqrt(50), not at 50.
+    #[test]
+    fn every_variable_ends_at_the_same_sigma() {
+        for name in Variable::NAMES {
+            let variable = Variable::from_name(name).unwrap();
+            let (sigma, _) = variable.sigma(variable.of(50.0));
+            assert!((sigma - 50.0).abs() < 1e-9, "{name}: {sigma}");
+        }
+    }
+}
