@@ -1,0 +1,202 @@
+//! How a session runs what explainers ask for: graphs are put together,
+//! differentiated, fused and planned; plans are kept; loops run on the device.
+
+mod context;
+mod evaluate;
+mod graphs;
+
+pub(crate) use context::RunContext;
+
+use crate::model::cam_layer;
+use crate::{Error, Model, SessionOptions};
+use limpid_device::{Buffer, Device, Executable, HostData};
+use limpid_explain::ModelInfo;
+use limpid_graph::passes::{eliminate_dead_code, fold_batch_norm, fuse};
+use limpid_graph::{Fact, Graph};
+use limpid_tensor::Tensor;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The largest batch that is chosen by itself: larger ones only push
+/// activations out of the cache.
+const BATCH: u64 = 8;
+
+/// Plans kept at once. A session of one input size needs about ten.
+const PLANS: usize = 32;
+
+pub(crate) struct Engine {
+    device: Arc<dyn Device>,
+    options: SessionOptions,
+    info: ModelInfo,
+    /// The graph as the model gives it, for layers that folding removes.
+    original: Graph,
+    /// The graph with batch normalisation folded in.
+    folded: Arc<Graph>,
+    pinned: Mutex<HashMap<String, Arc<Graph>>>,
+    plans: Mutex<HashMap<u64, Arc<dyn Executable>>>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        model: &Model,
+        device: Arc<dyn Device>,
+        options: SessionOptions,
+    ) -> Result<Self, Error> {
+        let original = model.graph()?;
+        let folded = Arc::new(fold_batch_norm(&original)?);
+        let pre = model.preprocess();
+        let pixel = |value: f64| {
+            let channels = pre.mean().iter().zip(pre.std());
+            channels.map(|(m, s)| ((value - m) / s) as f32).collect()
+        };
+        let classes = original.fact(original.outputs()[0]).shape[1];
+        let info = ModelInfo {
+            classes,
+            black: pixel(0.0),
+            white: pixel(1.0),
+            cam_layer: cam_layer(&original),
+        };
+        Ok(Self {
+            device,
+            options,
+            info,
+            original,
+            folded,
+            pinned: Mutex::default(),
+            plans: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The graph that puts out its logits.
+    fn network(&self) -> &Graph {
+        &self.folded
+    }
+
+    /// The graph in which the layer of this name exists: the folded one where
+    /// folding has left it, so that weights are shared.
+    fn network_with(&self, layer: &str) -> Result<Arc<Graph>, Error> {
+        if self.folded.layers().contains_key(layer) {
+            return Ok(Arc::clone(&self.folded));
+        }
+        let mut pinned = lock(&self.pinned);
+        if let Some(graph) = pinned.get(layer) {
+            return Ok(Arc::clone(graph));
+        }
+        let mut graph = self.original.clone();
+        let value = graph.layer(layer)?;
+        let outputs = [graph.outputs(), &[value]].concat();
+        graph.set_outputs(&outputs);
+        let graph = Arc::new(fold_batch_norm(&graph)?);
+        pinned.insert(layer.to_owned(), Arc::clone(&graph));
+        Ok(graph)
+    }
+
+    /// The executable of a graph, from the cache where it was made before.
+    fn prepare(&self, graph: &Graph) -> Result<Arc<dyn Executable>, Error> {
+        let key = graph.fingerprint();
+        if let Some(found) = lock(&self.plans).get(&key) {
+            return Ok(Arc::clone(found));
+        }
+        let plan = self.device.plan(Arc::new(optimise(graph)?))?;
+        let executable = self.device.prepare(plan)?;
+        let mut plans = lock(&self.plans);
+        if plans.len() >= PLANS {
+            plans.clear();
+        }
+        plans.insert(key, Arc::clone(&executable));
+        Ok(executable)
+    }
+
+    /// The batch for `total` evaluations: what was asked for, or what pays
+    /// off; fewer where the memory bound wants it.
+    fn batch(
+        &self,
+        total: u64,
+        build: impl Fn(usize) -> Result<Graph, Error>,
+    ) -> Result<usize, Error> {
+        let wanted = self.options.batch.map_or(BATCH, |b| b as u64);
+        let mut batch = wanted.min(total).max(1) as usize;
+        let Some(bound) = self.options.memory else {
+            return Ok(batch);
+        };
+        loop {
+            let needed = self.working_memory(&build(batch)?)?;
+            if needed <= bound {
+                return Ok(batch);
+            }
+            if batch == 1 {
+                return Err(Error::Memory { needed, bound });
+            }
+            batch /= 2;
+        }
+    }
+
+    /// The bytes of a graph's arena, inputs and outputs.
+    fn working_memory(&self, graph: &Graph) -> Result<u64, Error> {
+        let graph = Arc::new(optimise(graph)?);
+        let plan = self.device.plan(Arc::clone(&graph))?;
+        let bound = graph.inputs().iter().chain(graph.outputs());
+        let bytes = bound.map(|v| graph.fact(*v).shape.elements().unwrap_or(usize::MAX) as u64 * 4);
+        Ok(plan.arena_bytes() as u64 + bytes.sum::<u64>())
+    }
+
+    /// A buffer with these contents.
+    fn upload(&self, fact: &Fact, data: HostData<'_>) -> Result<Buffer, Error> {
+        let mut buffer = self.device.alloc(fact)?;
+        self.device.write(&mut buffer, data)?;
+        Ok(buffer)
+    }
+
+    /// A zeroed map, `[1, C, H, W]` for an image of `[C, H, W]`.
+    fn zeros(&self, image: &Tensor) -> Result<Buffer, Error> {
+        let shape = [&[1], image.dims()].concat();
+        Ok(self.device.alloc(&Fact::f32(shape))?)
+    }
+
+    fn download(&self, buffer: &Buffer) -> Result<Tensor, Error> {
+        let mut tensor = Tensor::zeros(&buffer.fact().shape)?;
+        self.device.read(buffer, tensor.data_mut())?;
+        Ok(tensor)
+    }
+
+    /// Runs a graph once on f32 inputs.
+    fn run(&self, graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
+        let executable = self.prepare(graph)?;
+        let facts = graph.inputs().iter().map(|v| graph.fact(*v));
+        let inputs = facts
+            .zip(inputs)
+            .map(|(fact, t)| self.upload(fact, HostData::F32(t.data())))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut outputs = graph
+            .outputs()
+            .iter()
+            .map(|v| self.device.alloc(graph.fact(*v)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let inputs: Vec<&Buffer> = inputs.iter().collect();
+        let mut bound: Vec<&mut Buffer> = outputs.iter_mut().collect();
+        self.device.execute(&*executable, &inputs, &mut bound)?;
+        self.device.synchronize()?;
+        outputs.iter().map(|b| self.download(b)).collect()
+    }
+
+    /// The logits of one picture, `[C, H, W]`.
+    pub(crate) fn logits(&self, image: &Tensor) -> Result<Vec<f32>, Error> {
+        let graph = graphs::forward(self.network(), image.dims())?;
+        Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
+    }
+}
+
+/// The passes after differentiation.
+fn optimise(graph: &Graph) -> Result<Graph, Error> {
+    Ok(fuse(&eliminate_dead_code(graph)?)?)
+}
+
+/// A lock whose data stays good when a thread panics while it holds it: the
+/// maps behind it are only ever whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,76 @@
+use limpid_device::DeviceError;
+use limpid_explain::ExplainError;
+use limpid_graph::GraphError;
+use limpid_model::{LabelError, ModelError};
+use limpid_render::RenderError;
+use limpid_tensor::TensorError;
+
+/// What can go wrong in a session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of a model or picture.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A target's label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// A method, its parameters, or its run.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The model's graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Memory.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// A picture or file of a map.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// A target asks for more classes than there are.
+    #[error("top:{asked} asks for {asked} classes, the model has {classes}")]
+    TooManyClasses {
+        /// The classes asked for.
+        asked: usize,
+        /// The classes that there are.
+        classes: usize,
+    },
+    /// The model's scores are not finite.
+    #[error("the model's scores for {input} are not finite: it overflows on this input")]
+    NonFiniteScores {
+        /// The input.
+        input: String,
+    },
+    /// One picture alone needs more memory than the bound.
+    #[error(
+        "one picture needs {needed} bytes of working memory, the bound is {bound}: raise --memory"
+    )]
+    Memory {
+        /// The bytes that batch 1 needs.
+        needed: u64,
+        /// The bound.
+        bound: u64,
+    },
+    /// A file that is given as a baseline or mask cannot be drawn on.
+    #[error("{0} is no picture to draw on")]
+    NoPicture(String),
+}
+
+impl Error {
+    /// Whether the call was wrong (a method, a parameter or an option that
+    /// does not exist or does not fit), rather than a file or a run.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Explain(
+                ExplainError::UnknownMethod { .. }
+                    | ExplainError::Parameter { .. }
+                    | ExplainError::Conflict { .. }
+            )
+        )
+    }
+}

@@ -1,0 +1,289 @@
+use crate::{Crop, Error, Image, Input, Prediction, Session};
+use limpid_explain::{Attribution, Completeness, Domain, Evaluations, Explainer, Parameters};
+use limpid_render::{CropRect, Heatmap, OverlayOptions, Photo, RgbImage, encode_npy, encode_png};
+use serde::Serialize;
+use std::path::Path;
+
+/// A map and all that is needed to make it again.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    attribution: Attribution,
+    manifest: Manifest,
+    crop: Option<Crop>,
+    smoothed: bool,
+}
+
+/// The class that is explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct ManifestTarget {
+    /// Its index.
+    pub index: usize,
+    /// Its label.
+    pub label: String,
+}
+
+/// An estimate of a map's sampling error.
+#[derive(Debug, Clone, Serialize)]
+pub struct StandardError {
+    /// The L2 norm of the error over that of the map.
+    pub relative: f64,
+    /// The file that holds it, relative to the output folder.
+    pub file: Option<String>,
+}
+
+/// Where the model looked, in pixels of the upright original.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ManifestCrop {
+    /// Left edge; negative under padding.
+    pub x: i64,
+    /// Upper edge; negative under padding.
+    pub y: i64,
+    /// Width.
+    pub width: i64,
+    /// Height.
+    pub height: i64,
+}
+
+/// What the `.json` file beside a map says. Every key is always there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Manifest {
+    /// The picture's path as it was given.
+    pub image: Option<String>,
+    /// The SHA-256 of the picture's file.
+    pub sha256: String,
+    /// The model's name or directory.
+    pub model: String,
+    /// The SHA-256 of its weights.
+    pub model_sha256: String,
+    /// The method's id.
+    pub method: String,
+    /// Every parameter's effective value.
+    pub parameters: Parameters,
+    /// The class.
+    pub target: ManifestTarget,
+    /// The logit of the unsmoothed picture.
+    pub score: f32,
+    /// Its share of the softmax.
+    pub probability: f64,
+    /// For path methods.
+    pub completeness: Option<Completeness>,
+    /// Where it is estimated.
+    pub standard_error: Option<StandardError>,
+    /// What it cost.
+    pub evaluations: Evaluations,
+    /// The seed.
+    pub seed: u64,
+    /// The kind of device.
+    pub device: String,
+    /// The precision of the arithmetic.
+    pub precision: String,
+    /// The instruction set or driver; with it, maps are reproducible to the bit.
+    pub isa: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Where the model looked.
+    pub crop: Option<ManifestCrop>,
+    /// The files written, relative to the output folder.
+    pub files: Vec<String>,
+    /// The version of Limpid.
+    pub version: String,
+}
+
+impl Explanation {
+    pub(crate) fn new(
+        session: &Session,
+        input: &Input,
+        method: &dyn Explainer,
+        class: Prediction,
+        attribution: Attribution,
+        seed: u64,
+        seconds: f64,
+    ) -> Self {
+        let capabilities = session.device().capabilities();
+        let crop = input.crop();
+        let manifest = Manifest {
+            image: input.path().map(|p| p.display().to_string()),
+            sha256: input.sha256().to_owned(),
+            model: session.model().name().to_owned(),
+            model_sha256: session.model().sha256().to_owned(),
+            method: method.id().to_owned(),
+            parameters: method.parameters(session.info(), input.tensor().dims()),
+            target: ManifestTarget {
+                index: class.index,
+                label: class.label,
+            },
+            score: class.score,
+            probability: class.probability,
+            completeness: attribution.completeness,
+            standard_error: None,
+            evaluations: attribution.evaluations,
+            seed,
+            device: capabilities.kind.name().to_owned(),
+            precision: "f32".to_owned(),
+            isa: capabilities.isa.clone(),
+            seconds,
+            crop: crop.map(|c| ManifestCrop {
+                x: c.x.round() as i64,
+                y: c.y.round() as i64,
+                width: c.width.round() as i64,
+                height: c.height.round() as i64,
+            }),
+            files: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Self {
+            attribution,
+            manifest,
+            crop,
+            smoothed: method.is_smoothed(),
+        }
+    }
+
+    /// The raw map.
+    #[must_use]
+    pub fn attribution(&self) -> &Attribution {
+        &self.attribution
+    }
+
+    /// What the `.json` file says.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest, to name the files written.
+    pub fn manifest_mut(&mut self) -> &mut Manifest {
+        &mut self.manifest
+    }
+
+    /// The class that is explained.
+    #[must_use]
+    pub fn class(&self) -> usize {
+        self.manifest.target.index
+    }
+
+    /// Its label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.manifest.target.label
+    }
+
+    /// The map's part of a file name: `<method>[+smoothgrad].<class index>`.
+    #[must_use]
+    pub fn file_suffix(&self) -> String {
+        let method = &self.manifest.method;
+        // The method called smoothgrad says it in its own name.
+        let smoothed = self.smoothed && method != "smoothgrad";
+        let mark = if smoothed { "+smoothgrad" } else { "" };
+        format!("{method}{mark}.{}", self.class())
+    }
+
+    /// The raw map as an `.npy` file: float32, C order, version 1.0.
+    ///
+    /// # Errors
+    /// None but for a lack of memory.
+    pub fn npy(&self) -> Result<Vec<u8>, Error> {
+        let map = &self.attribution.map;
+        Ok(encode_npy(map.dims(), map.data())?)
+    }
+
+    /// The map over the picture that it explains.
+    ///
+    /// # Errors
+    /// When the map cannot be drawn.
+    pub fn overlay(&self, image: &Image) -> Result<Overlay, Error> {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let whole = Crop {
+            x: 0.0,
+            y: 0.0,
+            width: width as f64,
+            height: height as f64,
+        };
+        let crop = self.crop.unwrap_or(whole);
+        let [map_height, map_width] = self.attribution.grid();
+        let sum = self.attribution.channel_sum();
+        let m = &self.manifest;
+        let title = format!("{} \u{b7} {}", m.target.index, m.target.label);
+        let picture = limpid_render::Overlay {
+            photo: Photo {
+                pixels: image.pixels(),
+                width,
+                height,
+            },
+            map: Heatmap {
+                data: &sum,
+                height: map_height,
+                width: map_width,
+            },
+            crop: CropRect {
+                x: crop.x,
+                y: crop.y,
+                width: crop.width,
+                height: crop.height,
+            },
+            title: &title,
+            subtitle: &self.subtitle(),
+            signed: self.attribution.signed,
+        }
+        .render(&OverlayOptions::default())?;
+        Ok(Overlay(picture))
+    }
+
+    fn subtitle(&self) -> String {
+        let m = &self.manifest;
+        let smoothed = match m.parameters.get("smooth") {
+            Some(n) if self.smoothed => format!(" \u{d7} {n} draws"),
+            _ => String::new(),
+        };
+        let layer = match &self.attribution.domain {
+            Domain::Layer(name) => format!(" at {name}"),
+            _ => String::new(),
+        };
+        format!(
+            "{}{smoothed}{layer} \u{b7} score {:.2} \u{b7} probability {:.1} %",
+            m.method,
+            m.score,
+            100.0 * m.probability
+        )
+    }
+}
+
+/// A picture of a map.
+#[derive(Debug, Clone)]
+pub struct Overlay(RgbImage);
+
+impl Overlay {
+    /// Its width in pixels.
+    #[must_use]
+    pub fn width(&self) -> u32 {
+        self.0.width()
+    }
+
+    /// Its height in pixels.
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        self.0.height()
+    }
+
+    /// Its pixels, `[height, width, 3]`.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        self.0.as_raw()
+    }
+
+    /// The picture as a PNG file.
+    ///
+    /// # Errors
+    /// None but for a lack of memory.
+    pub fn png(&self) -> Result<Vec<u8>, Error> {
+        Ok(encode_png(&self.0)?)
+    }
+
+    /// Writes the picture as a PNG file, under a temporary name first.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or the disk is full.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(limpid_render::write_atomic(path.as_ref(), &self.png()?)?)
+    }
+}

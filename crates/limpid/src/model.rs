@@ -1,0 +1,194 @@
+use crate::{Device, Error, Labels, ModelError, Preprocess, Session, SessionOptions};
+use limpid_graph::ops::{GlobalAveragePool, Op};
+use limpid_graph::{Fact, Graph, ValueId};
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A model: its graph, weights, preprocessing and labels.
+#[derive(Clone)]
+pub struct Model(Arc<limpid_model::Model>);
+
+/// A layer of a model, as `limpid model inspect` lists it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerInfo {
+    /// Its name: the module's path.
+    pub name: String,
+    /// The operator that makes its output.
+    pub op: &'static str,
+    /// The shape of its output, without the batch.
+    pub shape: Vec<usize>,
+    /// The elements of the weights that its operator reads.
+    pub parameters: u64,
+    /// Multiply-adds of its operator for one picture.
+    pub multiply_adds: u64,
+    /// Whether a class activation map can use it: a grid of more than one cell
+    /// that the scores depend on.
+    pub cam: bool,
+}
+
+impl Model {
+    /// A bundle directory, or the name of the embedded model.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or does not fit the others.
+    pub fn open(model: impl AsRef<Path>) -> Result<Self, Error> {
+        let model = model.as_ref();
+        let name = model.to_str().unwrap_or_default();
+        if !model.exists() && !name.contains(std::path::MAIN_SEPARATOR) {
+            return Ok(Self(Arc::new(limpid_model::Model::find(name)?)));
+        }
+        Ok(Self(Arc::new(limpid_model::Model::open(model)?)))
+    }
+
+    /// The embedded ImageNet classifier.
+    ///
+    /// # Errors
+    /// None but for a lack of memory.
+    pub fn embedded() -> Result<Self, ModelError> {
+        limpid_model::Model::embedded().map(|m| Self(Arc::new(m)))
+    }
+
+    /// The model on a device, with default options.
+    ///
+    /// # Errors
+    /// When the device cannot run the model.
+    pub fn session(&self, device: Device) -> Result<Session, Error> {
+        Session::new(self.clone(), device, SessionOptions::default())
+    }
+
+    /// The directory, or the name of the embedded model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// The architecture.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        self.0.architecture()
+    }
+
+    /// The names of the classes.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        self.0.labels()
+    }
+
+    /// The preprocessing of pictures.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        self.0.preprocess()
+    }
+
+    /// The SHA-256 of model.safetensors, in hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        self.0.sha256()
+    }
+
+    /// Remarks on the files, for people.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        self.0.notes()
+    }
+
+    /// The number of parameters.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let sizes = self.0.tensors().values();
+        sizes.map(|t| t.data().len() as u64).sum()
+    }
+
+    /// The layers in the order in which they run.
+    ///
+    /// # Errors
+    /// When the graph does not fit its configuration.
+    pub fn layers(&self) -> Result<Vec<LayerInfo>, Error> {
+        let graph = self.graph()?;
+        let reaches = reaches_output(&graph);
+        let mut layers: Vec<(ValueId, LayerInfo)> = graph
+            .layers()
+            .iter()
+            .filter_map(|(name, &v)| {
+                let (_, node) = graph.producer(v)?;
+                let facts = |ids: &[ValueId]| -> Vec<&Fact> {
+                    ids.iter().map(|v| graph.fact(*v)).collect()
+                };
+                let weights = node.inputs.iter().filter_map(|v| graph.constant_tensor(*v));
+                let shape = graph.fact(v).shape.get(1..).unwrap_or_default().to_vec();
+                let info = LayerInfo {
+                    name: name.clone(),
+                    op: node.op.name(),
+                    parameters: weights.map(|t| t.data().len() as u64).sum(),
+                    multiply_adds: node
+                        .op
+                        .cost(&facts(&node.inputs), &facts(&node.outputs))
+                        .multiply_adds,
+                    cam: shape.len() == 3 && shape[1] * shape[2] > 1 && reaches[v.index()],
+                    shape,
+                };
+                Some((v, info))
+            })
+            .collect();
+        layers.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+        Ok(layers.into_iter().map(|(_, l)| l).collect())
+    }
+
+    /// Multiply-adds of the whole graph for one picture.
+    ///
+    /// # Errors
+    /// When the graph does not fit its configuration.
+    pub fn multiply_adds(&self) -> Result<u64, Error> {
+        let graph = self.graph()?;
+        let cost = |n: &limpid_graph::Node| {
+            let facts = |ids: &[ValueId]| ids.iter().map(|v| graph.fact(*v)).collect::<Vec<_>>();
+            n.op.cost(&facts(&n.inputs), &facts(&n.outputs))
+                .multiply_adds
+        };
+        Ok(graph.nodes().iter().map(cost).sum())
+    }
+
+    /// The layer that a class activation map uses by default: the input of
+    /// global pooling, by its longest layer name that is a module of its own.
+    ///
+    /// # Errors
+    /// When the graph does not fit its configuration.
+    pub fn cam_layer(&self) -> Result<Option<String>, Error> {
+        let graph = self.graph()?;
+        Ok(cam_layer(&graph))
+    }
+
+    pub(crate) fn graph(&self) -> Result<Graph, Error> {
+        Ok(self.0.graph(1)?)
+    }
+}
+
+fn reaches_output(graph: &Graph) -> Vec<bool> {
+    let mut reaches = vec![false; graph.values().len()];
+    for v in graph.outputs() {
+        reaches[v.index()] = true;
+    }
+    for node in graph.nodes().iter().rev() {
+        if node.outputs.iter().any(|v| reaches[v.index()]) {
+            for v in &node.inputs {
+                reaches[v.index()] = true;
+            }
+        }
+    }
+    reaches
+}
+
+/// The name of the input of the last global pooling. Of several names for one
+/// value the shortest is the outermost module.
+pub(crate) fn cam_layer(graph: &Graph) -> Option<String> {
+    let pool = graph
+        .nodes()
+        .iter()
+        .rev()
+        .find(|n| matches!(n.op, Op::GlobalAveragePool(GlobalAveragePool {})))?;
+    let names = graph.layers().iter().filter(|(_, v)| **v == pool.inputs[0]);
+    names
+        .map(|(name, _)| name.clone())
+        .min_by_key(|name| (name.len(), name.clone()))
+}
