@@ -1,0 +1,42 @@
+use crate::console::{self, Outcome};
+use clap::Args;
+use limpid::{Device, DeviceInfo};
+
+/// List the devices of this machine.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let devices = Device::list()?;
+    if options.json {
+        console::json(&devices)?;
+    } else {
+        for device in &devices {
+            console::print(&text(device))?;
+        }
+    }
+    Ok(Outcome::Good)
+}
+
+fn text(device: &DeviceInfo) -> String {
+    let state = match (&device.reason, device.available) {
+        (_, true) => "available".to_owned(),
+        (Some(reason), false) => format!("not available: {reason}"),
+        (None, false) => "not available".to_owned(),
+    };
+    let limits = device.limits.iter().filter(|(_, value)| !value.is_null());
+    let limits: Vec<String> = limits.map(|(k, v)| format!("{k} {v}")).collect();
+    let row = |key: &str, value: String| vec![format!("  {key}"), value];
+    let rows = [
+        row("name", device.name.clone()),
+        row("driver", device.driver.clone()),
+        row("limits", limits.join(", ")),
+        row("features", device.features.join(", ")),
+    ];
+    let head = console::clean(&format!("{} ({}), {state}", device.id, device.kind));
+    format!("{head}\n{}", console::table(&rows, &[]))
+}

@@ -1,0 +1,278 @@
+use crate::console::{self, Outcome, Reporter};
+use crate::inputs::{self, Picture};
+use crate::loader::{self, Loaded};
+use crate::options::{Common, Format};
+use crate::selection::{self, Param};
+use crate::{commands, interrupt};
+use clap::Args;
+use limpid::{
+    ExplainError, Explainer, Explanation, Image, Input, Manifest, Prediction, RunOptions, Session,
+    Target, render,
+};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Show what the model looks at in pictures.
+///
+/// Writes maps as <name>.<method>.<class index>.png, .npy and .json, with
+/// +smoothgrad after the method where --smooth applies.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Pictures, arrays (.npy, [C,H,W] float32, taken as the normalised
+    /// input), and folders, which are searched for both
+    #[arg(value_name = "IMAGE|DIR", required = true)]
+    inputs: Vec<PathBuf>,
+
+    /// The methods; `limpid methods` lists them
+    #[arg(
+        long = "method",
+        value_name = "NAME[,NAME...]",
+        value_delimiter = ',',
+        default_value = "grad-cam"
+    )]
+    methods: Vec<String>,
+
+    /// The class: top1, top:K (a map for each of the K best), an index, or a
+    /// label
+    #[arg(long, value_name = "T", default_value = "top1")]
+    target: String,
+
+    /// Average gradient methods over N noisy copies of the picture
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    smooth: Option<u64>,
+
+    /// A parameter of each named method that has it, or of one:
+    /// blur-ig.steps=20
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = Param::parse)]
+    params: Vec<Param>,
+
+    /// The files to write for each map: the overlay, the raw map (float32),
+    /// the manifest
+    #[arg(
+        long = "format",
+        value_name = "png,npy,json",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "png",
+        help_heading = "Options of every run",
+        hide_possible_values = true
+    )]
+    formats: Vec<Format>,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// Say at the end, on standard error, how much memory was used at most
+    #[arg(long, hide = true)]
+    report_peak: bool,
+}
+
+/// What all pictures of a call have in common.
+struct Run<'a> {
+    options: &'a Options,
+    session: &'a Session,
+    methods: &'a [Box<dyn Explainer>],
+    target: &'a Target,
+    cancel: &'a AtomicBool,
+    reporter: &'a Reporter,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let selection = selection::select(&options.methods, &options.params, options.smooth)?;
+    let out = &options.common.out;
+    let found = inputs::find(&options.inputs, out);
+    inputs::check_names(&found.pictures)?;
+    let cancel = interrupt::catch()?;
+    let reporter = Reporter::new(options.common.json);
+    for note in selection.notes.iter().chain(&found.notes) {
+        reporter.note(note);
+    }
+    for (folder, error) in &found.failures {
+        reporter.failure(folder, error)?;
+    }
+    if found.pictures.is_empty() {
+        return Ok(reporter.finish(false));
+    }
+    prepare_folder(out)?;
+    let result: anyhow::Result<()> = thread::scope(|scope| {
+        // The first picture is decoded while the model is opened.
+        let loaded = loader::start(scope, &found.pictures);
+        let session = options.common.session()?;
+        let run = Run {
+            options,
+            session: &session,
+            methods: &selection.methods,
+            target: &known_target(&session, &options.target)?,
+            cancel,
+            reporter: &reporter,
+        };
+        for (i, (picture, loaded)) in loaded.iter().enumerate() {
+            if cancel.load(Ordering::Relaxed) {
+                break;
+            }
+            let place = format!("{}/{}", i + 1, found.pictures.len());
+            let done = loaded
+                .map_err(|e| limpid::Error::from(e).into())
+                .and_then(|loaded| run.picture(picture, &loaded, &place));
+            if let Err(error) = done {
+                reporter.failure(&picture.path, &error)?;
+            }
+        }
+        Ok(())
+    });
+    // It is empty where nothing was written; else this changes nothing.
+    let _ = std::fs::remove_dir(out);
+    result?;
+    let interrupted = cancel.load(Ordering::Relaxed);
+    if interrupted {
+        reporter.note("interrupted; what was finished is kept");
+    }
+    if options.report_peak {
+        commands::bench::report_peak();
+    }
+    Ok(reporter.finish(interrupted))
+}
+
+/// Makes the folder of results and tries to write in it, before any work.
+pub(crate) fn prepare_folder(out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out)
+        .and_then(|()| tempfile::tempfile_in(out).map(drop))
+        .map_err(|error| {
+            anyhow::anyhow!(
+                "cannot write into the folder {}: {error}; choose another with --out",
+                out.display()
+            )
+        })
+}
+
+/// The target, once it is known that the model has such a class: it is the
+/// same for all pictures.
+fn known_target(session: &Session, text: &str) -> anyhow::Result<Target> {
+    let target = Target::parse(text);
+    let classes = vec![0.0; session.model().labels().len()];
+    session.resolve(&target, &classes)?;
+    Ok(target)
+}
+
+impl Run<'_> {
+    /// Explains a picture by each method; one that fails does not keep the
+    /// others from it.
+    fn picture(&self, picture: &Picture, loaded: &Loaded, place: &str) -> anyhow::Result<()> {
+        let input = loader::input(self.session, loaded)?;
+        let image = match self.options.formats.contains(&Format::Png) {
+            true => Some(loader::drawable(self.session, loaded)?),
+            false => None,
+        };
+        let logits = self.session.logits(&input)?;
+        let classes = self.session.resolve(self.target, &logits)?;
+        for method in self.methods {
+            for class in &classes {
+                let label = format!("{} {}", picture.path.display(), method.id());
+                self.reporter.bar.label(place.to_owned(), &label);
+                let done = self
+                    .explain(&input, &**method, class)
+                    .and_then(|map| self.write(picture, image.as_ref(), map));
+                match done {
+                    Err(error) if is_cancelled(&error) => return Ok(()),
+                    Err(error) => {
+                        self.reporter.failure(&picture.path, &error)?;
+                        // The next class would fail in the same way.
+                        break;
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(
+        &self,
+        input: &Input,
+        method: &dyn Explainer,
+        class: &Prediction,
+    ) -> anyhow::Result<Explanation> {
+        let bar = &self.reporter.bar;
+        let options = RunOptions {
+            seed: self.options.common.seed,
+            progress: Some(&|p| bar.set(p.done, p.total)),
+            cancel: Some(self.cancel),
+        };
+        let map = self
+            .session
+            .explain_class(input, method, class.clone(), &options)?;
+        Ok(map)
+    }
+
+    /// Writes a map's files and tells of it.
+    fn write(
+        &self,
+        picture: &Picture,
+        image: Option<&Image>,
+        mut map: Explanation,
+    ) -> anyhow::Result<()> {
+        let suffix = map.file_suffix();
+        let wanted = |f| self.options.formats.contains(&f);
+        let kinds = [
+            (Format::Png, "png"),
+            (Format::Npy, "npy"),
+            (Format::Json, "json"),
+        ];
+        let files: Vec<(Format, PathBuf)> = kinds
+            .into_iter()
+            .filter(|(format, _)| wanted(*format))
+            .map(|(format, ending)| (format, picture.result(&format!("{suffix}.{ending}"))))
+            .collect();
+        map.manifest_mut().files = files.iter().map(|(_, name)| slashes(name)).collect();
+        for (format, name) in &files {
+            let bytes = match (format, image) {
+                (Format::Png, Some(image)) => map.overlay(image)?.png()?,
+                (Format::Npy, _) => map.npy()?,
+                (Format::Json, _) => {
+                    let mut text = serde_json::to_vec_pretty(map.manifest())?;
+                    text.push(b'\n');
+                    text
+                }
+                (Format::Png, None) => continue,
+            };
+            render::write_atomic(&self.options.common.out.join(name), &bytes)
+                .map_err(limpid::Error::from)?;
+        }
+        let text = || self.text(picture, map.manifest(), &suffix);
+        self.reporter.result(map.manifest(), text)
+    }
+
+    /// A map in a line for people.
+    fn text(&self, picture: &Picture, m: &Manifest, suffix: &str) -> String {
+        let method = suffix.rsplit_once('.').map_or(suffix, |(method, _)| method);
+        let mut text = format!(
+            "{}: {method} for {} {} ({:.1} %)",
+            picture.path.display(),
+            m.target.index,
+            m.target.label,
+            100.0 * m.probability
+        );
+        if let Some(c) = m.completeness {
+            let _ = write!(text, ", gap {:+.3} of {:.3}", c.gap, c.expected);
+        }
+        let out = self.options.common.out.display();
+        let files: Vec<String> = m.files.iter().map(|f| format!("{out}/{f}")).collect();
+        let _ = write!(text, " -> {}", files.join(", "));
+        console::clean(&text) + "\n"
+    }
+}
+
+/// A relative path as manifests spell it on every system.
+fn slashes(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|p| p.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+fn is_cancelled(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<limpid::Error>(),
+        Some(limpid::Error::Explain(ExplainError::Cancelled))
+    )
+}

@@ -1,0 +1,91 @@
+use crate::console::{self, Outcome};
+use clap::Args;
+use limpid::methods::{self, MethodInfo};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// List the methods and their parameters.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    id: &'static str,
+    kind: &'static str,
+    params: serde_json::Map<String, Value>,
+    output: &'static str,
+    plugin: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let methods = methods::list();
+    if options.json {
+        let entries: Vec<Entry> = methods.iter().map(entry).collect();
+        console::json(&entries)?;
+    } else {
+        for method in &methods {
+            console::print(&text(method))?;
+        }
+    }
+    Ok(Outcome::Good)
+}
+
+fn entry(method: &MethodInfo) -> Entry {
+    let params = method.params.iter();
+    Entry {
+        id: method.id,
+        kind: method.kind,
+        params: params.map(|p| (p.name.to_owned(), p.schema())).collect(),
+        output: method.output,
+        plugin: None,
+    }
+}
+
+fn text(method: &MethodInfo) -> String {
+    let mut text = format!(
+        "{} ({}, {})\n  {}\n",
+        method.id, method.kind, method.output, method.summary
+    );
+    let rows: Vec<Vec<String>> = method
+        .params
+        .iter()
+        .map(|p| {
+            let schema = p.schema();
+            let default = match &schema["default"] {
+                Value::Null => String::new(),
+                Value::String(s) => format!("[{s}]"),
+                other => format!("[{other}]"),
+            };
+            vec![
+                format!("    {}", p.name),
+                values(&schema),
+                default,
+                p.help.to_owned(),
+            ]
+        })
+        .collect();
+    text.push_str(&console::table(&rows, &[]));
+    if let Some(draws) = method.smooth {
+        let _ = writeln!(text, "    --smooth N is {draws} where it is not given");
+    }
+    text.push('\n');
+    text
+}
+
+/// The values that a parameter takes, in short.
+fn values(schema: &Value) -> String {
+    match (&schema["values"], &schema["min"], &schema["max"]) {
+        (Value::Array(values), _, _) => {
+            let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            values.join("|")
+        }
+        (_, Value::Number(min), Value::Number(max)) => format!("{min} to {max}"),
+        _ if schema["type"] == "boolean" => "true|false".to_owned(),
+        _ => "text".to_owned(),
+    }
+}

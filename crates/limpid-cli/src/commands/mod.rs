@@ -1,0 +1,9 @@
+//! One file for each sub-command.
+
+pub(crate) mod bench;
+pub(crate) mod devices;
+pub(crate) mod explain;
+pub(crate) mod licenses;
+pub(crate) mod methods;
+pub(crate) mod model;
+pub(crate) mod predict;

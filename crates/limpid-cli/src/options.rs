@@ -1,0 +1,170 @@
+//! Options that several commands share.
+
+use crate::console;
+use clap::{Args, ValueEnum};
+use limpid::{Device, Model, Session, SessionOptions};
+use std::path::PathBuf;
+
+/// The most threads that may be asked for.
+const MAX_THREADS: u64 = 1024;
+
+/// The most pictures that may be put through the model at once.
+const MAX_BATCH: u64 = 1024;
+
+/// Which model runs, on what, and where results go.
+#[derive(Args)]
+#[command(next_help_heading = "Options of every run")]
+pub(crate) struct Common {
+    /// A bundle directory, or the name of an embedded model [default: the
+    /// embedded ImageNet classifier]
+    #[arg(long, value_name = "M")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// Where to compute; auto takes the fastest device that there is
+    #[arg(long, value_name = "auto|cpu", default_value = "auto", value_parser = device, hide_possible_values = true)]
+    pub(crate) device: DeviceChoice,
+
+    /// The numbers to compute with
+    #[arg(long, value_name = "f32", default_value = "f32", value_parser = precision)]
+    pub(crate) precision: Precision,
+
+    /// The seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Threads; results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_THREADS))]
+    pub(crate) threads: Option<u64>,
+
+    /// Evaluations at once; results do not depend on it [default: what pays
+    /// off within --memory]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH))]
+    pub(crate) batch: Option<u64>,
+
+    /// Working memory; K, M and G stand for powers of 1024 [default: half of
+    /// what the device has]
+    #[arg(long, value_name = "BYTES[K|M|G]", value_parser = bytes)]
+    pub(crate) memory: Option<u64>,
+
+    /// The folder of results, made where it is missing
+    #[arg(long, value_name = "DIR", default_value = "limpid-out")]
+    pub(crate) out: PathBuf,
+
+    /// Print one line of JSON for each result instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `--device` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeviceChoice {
+    Auto,
+    Cpu,
+}
+
+/// What `--precision` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    F32,
+}
+
+/// A kind of file that `explain` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The overlay on the original picture
+    Png,
+    /// The raw map, float32
+    Npy,
+    /// The manifest
+    Json,
+}
+
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "wgpu" | "cuda" => Err(format!(
+            "{text} is not built into this version; it has auto and cpu"
+        )),
+        _ => Err("there are auto and cpu".to_owned()),
+    }
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "bf16" | "f16" => Err(format!("{text} is not built into this version; it has f32")),
+        _ => Err("there is f32".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((i, 'K' | 'k')) => (&text[..i], 1 << 10),
+        Some((i, 'M' | 'm')) => (&text[..i], 1 << 20),
+        Some((i, 'G' | 'g')) => (&text[..i], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|n| n.checked_mul(unit))
+        .filter(|n| *n > 0)
+        .ok_or_else(|| "give a whole number of bytes, or of K, M or G, such as 512M".to_owned())
+}
+
+/// The model that `--model` names.
+pub(crate) fn open_model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
+    let model = match name {
+        Some(name) => Model::open(name)?,
+        None => Model::embedded().map_err(limpid::Error::from)?,
+    };
+    for note in model.notes() {
+        console::say(&format!("note: {note}"));
+    }
+    Ok(model)
+}
+
+impl Common {
+    /// A session as these options want it.
+    pub(crate) fn session(&self) -> anyhow::Result<Session> {
+        let Precision::F32 = self.precision;
+        let model = open_model(self.model.as_ref())?;
+        let device = match (self.device, self.threads) {
+            (DeviceChoice::Auto, None) => Device::auto()?,
+            (_, threads) => Device::cpu(threads.map(|n| n as usize))?,
+        };
+        // The batch that is chosen without --batch is small anyway.
+        let available = device.capabilities().memory.map(|bytes| bytes / 2);
+        let options = SessionOptions {
+            batch: self.batch.map(|n| n as usize),
+            memory: self.memory.or(self.batch.and(available)),
+        };
+        Ok(Session::new(model, device, options)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_units() {
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("2K"), Ok(2048));
+        assert_eq!(bytes("3m"), Ok(3 << 20));
+        assert_eq!(bytes("4G"), Ok(4 << 30));
+        for wrong in [
+            "",
+            "0",
+            "G",
+            "-1",
+            "1.5G",
+            "1T",
+            "99999999999999999999",
+            "99999999999999G",
+            "1é",
+        ] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The commands that list, and how the program is called.
+
+use crate::support::{Dir, Result, keys};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+#[test]
+fn methods_say_what_they_take() -> Result<()> {
+    let dir = Dir::new()?;
+    let done = dir.run(["methods", "--json"])?;
+    let documents = done.good().json()?;
+    assert_eq!(documents.len(), 1);
+    let methods = documents[0].as_array().ok_or("no list")?;
+    let ids: BTreeSet<&str> = methods.iter().filter_map(|m| m["id"].as_str()).collect();
+    let wanted = [
+        "blur-ig",
+        "grad-cam",
+        "gradient",
+        "integrated-gradients",
+        "smoothgrad",
+    ];
+    assert!(wanted.iter().all(|id| ids.contains(id)), "{ids:?}");
+    for method in methods {
+        assert_eq!(
+            keys(method),
+            BTreeSet::from(["id", "kind", "output", "params", "plugin"])
+        );
+        assert_eq!(method["plugin"], Value::Null);
+        for (name, param) in method["params"].as_object().ok_or("no params")? {
+            let wanted = ["type", "default", "min", "max", "values", "help"];
+            assert_eq!(keys(param), BTreeSet::from(wanted), "{name}");
+        }
+    }
+    let text = dir.run(["methods"])?;
+    for id in &ids {
+        assert!(text.good().out.contains(id), "{id}");
+    }
+    assert!(text.out.contains("midpoint"));
+    Ok(())
+}
+
+#[test]
+fn devices_say_what_they_have() -> Result<()> {
+    let dir = Dir::new()?;
+    let done = dir.run(["devices", "--json"])?;
+    let documents = done.good().json()?;
+    let devices = documents[0].as_array().ok_or("no list")?;
+    for device in devices {
+        let wanted = "id kind name driver available reason limits features";
+        assert_eq!(keys(device), wanted.split(' ').collect());
+    }
+    let cpu = devices
+        .iter()
+        .find(|d| d["id"] == "cpu")
+        .ok_or("no processor")?;
+    assert_eq!(cpu["available"], true);
+    assert!(cpu["limits"]["threads"].as_u64() > Some(0));
+    assert!(
+        dir.run(["devices"])?
+            .good()
+            .out
+            .starts_with("cpu (cpu), available\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn the_embedded_model_is_laid_open() -> Result<()> {
+    let dir = Dir::new()?;
+    let done = dir.run(["model", "inspect", "tf_efficientnet_lite0", "--json"])?;
+    let model = &done.good().json()?[0];
+    let wanted = "model architecture sha256 classes input parameters multiply_adds cam_layer \
+        layers preprocess";
+    assert_eq!(keys(model), wanted.split_whitespace().collect());
+    assert_eq!(model["classes"], 1000);
+    assert_eq!(model["input"], serde_json::json!([3, 224, 224]));
+    // timm 1.0.31 counts 4 652 008 trainable parameters; the running mean and
+    // variance of 49 normalisations, which the graph reads too, add 42 016.
+    let parameters = model["parameters"].as_u64().ok_or("no number")?;
+    assert!(
+        (4_652_008..=4_652_008 + 42_016).contains(&parameters),
+        "{parameters}"
+    );
+    let layers = model["layers"].as_array().ok_or("no list")?;
+    for layer in layers {
+        let wanted = "name op shape parameters multiply_adds cam";
+        assert_eq!(keys(layer), wanted.split(' ').collect());
+    }
+    let cam = layers
+        .iter()
+        .find(|l| l["name"] == model["cam_layer"])
+        .ok_or("no CAM layer")?;
+    assert_eq!(cam["cam"], true);
+    assert_eq!(
+        cam["shape"].as_array().map(|s| &s[1..]),
+        Some(&[7.into(), 7.into()][..])
+    );
+    assert_eq!(model["preprocess"]["interpolation"], "bicubic");
+    let text = dir.run(["model", "inspect"])?;
+    for part in [
+        "conv_stem",
+        "default",
+        "multiply-adds",
+        "bicubic to 224x224",
+    ] {
+        assert!(text.good().out.contains(part), "{part}");
+    }
+    dir.run(["model", "inspect", "missing"])?
+        .says(1, &["missing is not a model"]);
+    Ok(())
+}
+
+#[test]
+fn licences_of_all_that_is_built_in() -> Result<()> {
+    let dir = Dir::new()?;
+    let done = dir.run(["licenses"])?;
+    for part in [
+        "MIT License",
+        "Apache License",
+        "tf_efficientnet_lite0",
+        "DejaVu",
+        "SIL OPEN FONT LICENSE",
+        "safetensors",
+    ] {
+        assert!(done.good().out.contains(part), "{part}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_program_says_how_it_is_called() -> Result<()> {
+    let dir = Dir::new()?;
+    let version = dir.run(["--version"])?;
+    assert_eq!(
+        version.good().out,
+        concat!("limpid ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let help = dir.run(["help"])?;
+    for command in [
+        "explain", "predict", "model", "methods", "devices", "licenses", "bench",
+    ] {
+        assert!(
+            help.good().out.contains(&format!("\n  {command} ")),
+            "{}",
+            help.out
+        );
+    }
+    let help = dir.run(["explain", "--help"])?;
+    for part in [
+        "[default: grad-cam]",
+        "--smooth <N>",
+        "[default: limpid-out]",
+    ] {
+        assert!(help.good().out.contains(part), "{}", help.out);
+    }
+    for args in [&[][..], &["model"], &["bench"], &["explain"], &["evaluate"]] {
+        let done = dir.run(args)?;
+        assert_eq!(done.code, Some(2), "{args:?}");
+        assert!(
+            done.out.is_empty() && done.err.contains("Usage: limpid"),
+            "{}",
+            done.err
+        );
+    }
+    Ok(())
+}

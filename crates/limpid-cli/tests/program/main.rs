@@ -1,0 +1,9 @@
+//! The program from end to end: the built binary, run as people and scripts
+//! run it.
+
+mod explain;
+mod failures;
+mod lists;
+mod predict;
+mod runs;
+mod support;
