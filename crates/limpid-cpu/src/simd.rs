@@ -14,6 +14,9 @@ pub(crate) trait Simd: Copy {
     /// Whether the registers hold tiles of up to four vectors of channels; else of one.
     const WIDE: bool;
 
+    /// Whether the processor multiplies and adds in one instruction.
+    const FUSED: bool;
+
     fn splat(self, x: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
     fn store(self, v: Self::V, to: &mut [f32; LANES]);

@@ -22,6 +22,7 @@ type V = [__m256; 2];
 impl Simd for Avx2 {
     type V = V;
     const WIDE: bool = false;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

@@ -20,6 +20,7 @@ pub(super) unsafe fn run<F: Vectorize>(f: F) -> F::Output {
 impl Simd for Avx512 {
     type V = __m512;
     const WIDE: bool = true;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

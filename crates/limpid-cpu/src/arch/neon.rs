@@ -30,6 +30,7 @@ macro_rules! each {
 impl Simd for Neon {
     type V = V;
     const WIDE: bool = false;
+    const FUSED: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

@@ -20,6 +20,7 @@ fn each(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
 impl Simd for Scalar {
     type V = V;
     const WIDE: bool = false;
+    const FUSED: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

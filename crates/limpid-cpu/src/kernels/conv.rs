@@ -261,7 +261,7 @@ pub(super) fn pack_operand(
     storage: &[f32],
 ) -> Result<AlignedBuffer, DeviceError> {
     let elements = layout.images() * layout.image_elements();
-    let mut weights = scratch(elements)?;
+    let mut weights = scratch::<f32>(elements)?;
     layout.store_c(storage, weights.as_mut_slice());
     Ok(spec.pack(weights.as_slice())?)
 }

@@ -285,10 +285,10 @@ fn gather(
     shape: &Shape,
     out: Layout,
 ) -> Result<limpid_tensor::AlignedBuffer, DeviceError> {
-    let mut values = super::scratch(layout.images() * layout.image_elements())?;
+    let mut values = super::scratch::<f32>(layout.images() * layout.image_elements())?;
     layout.store_c(data, values.as_mut_slice());
     let values = values.as_slice::<f32>();
-    let mut stretched = super::scratch(out.lanes())?;
+    let mut stretched = super::scratch::<f32>(out.lanes())?;
     let to = stretched.as_mut_slice::<f32>();
     let elements = out.image_elements();
     for image in 0..out.images() {

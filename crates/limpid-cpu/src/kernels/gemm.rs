@@ -88,7 +88,7 @@ impl Kernel for GemmKernel {
             return Ok(());
         }
         // The tiles put a block's rows side by side, a matrix a row's blocks.
-        let mut columns = scratch(out.len())?;
+        let mut columns = scratch::<f32>(out.len())?;
         let columns = columns.as_mut_slice::<f32>();
         let none = Finish::default();
         self.window

@@ -1,6 +1,6 @@
 //! Gaussian blur and its derivative in the cosine basis, as products of small
-//! matrices. Modes that a blur leaves less than 1e-8 of are skipped: how many
-//! are kept is a function of sigma and the extent alone.
+//! matrices in f64. Modes that a blur leaves less than 1e-8 of are skipped: how
+//! many are kept is a function of sigma and the extent alone.
 
 use super::matmul::{Matrix, product};
 use super::{Context, Kernel, plane, scratch};
@@ -25,21 +25,21 @@ pub(crate) struct Basis {
     points: AlignedBuffer,
     /// The squared angular frequency of each mode.
     frequencies: Vec<f64>,
-    /// Floats from a row to the next.
+    /// Numbers from a row to the next.
     stride: usize,
 }
 
 impl Basis {
     fn new(n: usize) -> Result<Self, TensorError> {
         let stride = n.next_multiple_of(LANES);
-        let mut modes = AlignedBuffer::zeroed(n * stride * size_of::<f32>())?;
+        let mut modes = AlignedBuffer::zeroed(n * stride * size_of::<f64>())?;
         let mut points = modes.clone();
         let basis = HeatKernel::basis(n);
-        let (m, p) = (modes.as_mut_slice::<f32>(), points.as_mut_slice::<f32>());
+        let (m, p) = (modes.as_mut_slice::<f64>(), points.as_mut_slice::<f64>());
         for (at, v) in basis.into_iter().enumerate() {
             let (mode, point) = (at / n, at % n);
-            m[mode * stride + point] = v as f32;
-            p[point * stride + mode] = v as f32;
+            m[mode * stride + point] = v;
+            p[point * stride + mode] = v;
         }
         Ok(Self {
             modes,
@@ -139,10 +139,10 @@ impl Kernel for Heat {
             1
         };
         let count = self.input.images() * planes;
-        let mut modes = scratch(count * lanes * area)?;
-        let mut halves = scratch(count * lanes * area)?;
-        let parts = modes.as_mut_slice::<f32>().chunks_mut(lanes * area);
-        let halves = halves.as_mut_slice::<f32>().chunks_mut(lanes * area);
+        let mut modes = scratch::<f64>(count * lanes * area)?;
+        let mut halves = scratch::<f64>(count * lanes * area)?;
+        let parts = modes.as_mut_slice::<f64>().chunks_mut(lanes * area);
+        let halves = halves.as_mut_slice::<f64>().chunks_mut(lanes * area);
         let tasks = parts.zip(halves).enumerate().collect();
         cx.pool.each(tasks, |(i, (modes, halves))| {
             let kept = |basis: &Basis| {
@@ -177,12 +177,12 @@ impl Kernel for Heat {
             }
         });
 
-        let modes = modes.as_slice::<f32>();
+        let modes = modes.as_slice::<f64>();
         let (blurred, slope) = io.outputs::<f32>();
         let blurred = blurred[..images * size].chunks_mut(plane);
         let slope = slope[..images * size].chunks_mut(plane);
-        let mut work = scratch(images * planes * 3 * area)?;
-        let work = work.as_mut_slice::<f32>().chunks_mut(3 * area);
+        let mut work = scratch::<f64>(images * planes * 3 * area)?;
+        let work = work.as_mut_slice::<f64>().chunks_mut(3 * area);
         let tasks = blurred.zip(slope).zip(work).enumerate().collect();
         cx.pool.each(tasks, |(i, ((blurred, slope), work))| {
             let sigma = sigmas[i / planes];
@@ -203,7 +203,7 @@ impl Kernel for Heat {
                         for (l, (out, v)) in filtered.iter_mut().zip(from).enumerate() {
                             let times = dy * dx[l];
                             let slope = -sigma * (fy + columns.frequencies[l]) * times;
-                            *out = v * (if derivative { slope } else { times }) as f32;
+                            *out = v * if derivative { slope } else { times };
                         }
                     }
                     let matrix = Matrix {

@@ -56,9 +56,9 @@ pub(crate) trait Kernel: Send + Sync {
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError>;
 }
 
-/// Working memory of one run, zeroed.
-fn scratch(floats: usize) -> Result<AlignedBuffer, DeviceError> {
-    Ok(AlignedBuffer::zeroed(floats * size_of::<f32>())?)
+/// Working memory for `count` numbers of one run, zeroed.
+fn scratch<T>(count: usize) -> Result<AlignedBuffer, DeviceError> {
+    Ok(AlignedBuffer::zeroed(count * size_of::<T>())?)
 }
 
 /// Elements that are worth a task of their own, a multiple of sixteen.

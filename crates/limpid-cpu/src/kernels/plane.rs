@@ -16,12 +16,12 @@ pub(super) fn channels(layout: Layout, index: usize) -> usize {
 }
 
 /// Copies channel `channel` of a plane to `rows`, rows of `width` beginning
-/// every `stride` floats.
+/// every `stride` numbers.
 pub(super) fn read(
     layout: Layout,
     plane: &[f32],
     channel: usize,
-    rows: &mut [f32],
+    rows: &mut [f64],
     width: usize,
     stride: usize,
 ) {
@@ -32,16 +32,16 @@ pub(super) fn read(
     };
     for (from, to) in plane.chunks(width * step).zip(rows.chunks_mut(stride)) {
         for (x, to) in to[..width].iter_mut().enumerate() {
-            *to = from[x * step + channel];
+            *to = f64::from(from[x * step + channel]);
         }
     }
 }
 
-/// Copies rows of `width` that begin every `stride` floats to channel
+/// Copies rows of `width` that begin every `stride` numbers to channel
 /// `channel` of a plane.
 pub(super) fn write(
     layout: Layout,
-    rows: &[f32],
+    rows: &[f64],
     channel: usize,
     plane: &mut [f32],
     width: usize,
@@ -54,7 +54,7 @@ pub(super) fn write(
     };
     for (from, to) in rows.chunks(stride).zip(plane.chunks_mut(width * step)) {
         for (x, from) in from[..width].iter().enumerate() {
-            to[x * step + channel] = *from;
+            to[x * step + channel] = *from as f32;
         }
     }
 }

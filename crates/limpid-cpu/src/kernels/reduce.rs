@@ -92,7 +92,7 @@ impl Kernel for ReduceSum {
                 sums[at] += f64::from(from[lane]);
             });
         }
-        let mut rounded = scratch(count)?;
+        let mut rounded = scratch::<f32>(count)?;
         let rounded = rounded.as_mut_slice::<f32>();
         for (to, sum) in rounded.iter_mut().zip(sums) {
             *to = *sum as f32;

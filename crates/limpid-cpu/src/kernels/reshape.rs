@@ -21,7 +21,7 @@ impl Kernel for Reshape {
             io.output().copy_from_slice(x);
             return Ok(());
         }
-        let mut elements = scratch(self.input.images() * self.input.image_elements())?;
+        let mut elements = scratch::<f32>(self.input.images() * self.input.image_elements())?;
         self.input.store_c(x, elements.as_mut_slice());
         self.output.load_c(elements.as_slice(), io.output());
         Ok(())

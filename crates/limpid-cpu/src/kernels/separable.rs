@@ -15,17 +15,17 @@ pub(crate) struct Separable {
 
 impl Separable {
     /// The right factor C^T with rows padded to `stride`.
-    fn right(&self, matrix: &[f32], out: &mut [f32], stride: usize) {
+    fn right(&self, matrix: &[f32], out: &mut [f64], stride: usize) {
         let w = self.extents[1];
         for (i, row) in out.chunks_mut(stride).enumerate() {
             for (j, v) in row[..w].iter_mut().enumerate() {
-                *v = matrix[if self.transpose { i * w + j } else { j * w + i }];
+                *v = f64::from(matrix[if self.transpose { i * w + j } else { j * w + i }]);
             }
         }
     }
 
     /// The left factor R.
-    fn left<'a>(&self, matrix: &'a [f32]) -> Matrix<'a> {
+    fn left<'a>(&self, matrix: &'a [f64]) -> Matrix<'a> {
         let h = self.extents[0];
         let (row, column) = if self.transpose { (1, h) } else { (h, 1) };
         Matrix {
@@ -53,23 +53,30 @@ impl Kernel for Separable {
         }
         let [x, r, c, dr, dc] = [0, 1, 2, 3, 4].map(|i| io.input::<f32>(i));
         let stride = w.next_multiple_of(LANES);
-        let (right, area) = (w * stride, h * stride);
+        let (right, left, area) = (w * stride, h * h, h * stride);
 
-        let mut factors = scratch(images * 2 * right)?;
+        // Of each image: C^T, dC^T, R, dR.
+        let matrices = 2 * right + 2 * left;
+        let mut factors = scratch::<f64>(images * matrices)?;
         let tasks = factors
-            .as_mut_slice::<f32>()
-            .chunks_mut(2 * right)
+            .as_mut_slice::<f64>()
+            .chunks_mut(matrices)
             .enumerate();
         cx.pool.each(tasks.collect(), |(n, factors)| {
-            let (first, second) = factors.split_at_mut(right);
+            let (rights, lefts) = factors.split_at_mut(2 * right);
+            let (first, second) = rights.split_at_mut(right);
             self.right(&c[n * w * w..][..w * w], first, stride);
             self.right(&dc[n * w * w..][..w * w], second, stride);
+            let rows = r[n * left..][..left].iter().chain(&dr[n * left..][..left]);
+            for (to, from) in lefts.iter_mut().zip(rows) {
+                *to = f64::from(*from);
+            }
         });
 
-        let factors = factors.as_slice::<f32>();
+        let factors = factors.as_slice::<f64>();
         let planes = size / plane;
-        let mut work = scratch(images * planes * 4 * area)?;
-        let work = work.as_mut_slice::<f32>().chunks_mut(4 * area);
+        let mut work = scratch::<f64>(images * planes * 4 * area)?;
+        let work = work.as_mut_slice::<f64>().chunks_mut(4 * area);
         let (out, slope) = io.outputs::<f32>();
         let out = out[..images * size].chunks_mut(plane);
         let slope = slope[..images * size].chunks_mut(plane);
@@ -79,9 +86,9 @@ impl Kernel for Separable {
             let n = i / planes;
             let source = if shared { i % planes } else { i };
             let [image, a, b, sum] = split(work, area);
-            let factors = &factors[n * 2 * right..][..2 * right];
-            let left = self.left(&r[n * h * h..][..h * h]);
-            let left_slope = self.left(&dr[n * h * h..][..h * h]);
+            let (rights, lefts) = factors[n * matrices..][..matrices].split_at(2 * right);
+            let (first, second) = rights.split_at(right);
+            let (left_slope, left) = (self.left(&lefts[left..]), self.left(&lefts[..left]));
             for channel in 0..plane::channels(self.output, i) {
                 plane::read(
                     self.input,
@@ -96,7 +103,6 @@ impl Kernel for Separable {
                     row: stride,
                     column: 1,
                 };
-                let (first, second) = factors.split_at(right);
                 product(cx.backend, [h, w, w], matrix, first, a, stride);
                 product(cx.backend, [h, h, w], left, a, sum, stride);
                 plane::write(self.output, sum, channel, out, w, stride);
@@ -113,7 +119,7 @@ impl Kernel for Separable {
     }
 }
 
-fn split(work: &mut [f32], area: usize) -> [&mut [f32]; 4] {
+fn split(work: &mut [f64], area: usize) -> [&mut [f64]; 4] {
     let (a, rest) = work.split_at_mut(area);
     let (b, rest) = rest.split_at_mut(area);
     let (c, d) = rest.split_at_mut(area);
