@@ -92,10 +92,10 @@ impl Schedule {
         }
     }
 
-    /// How many points there are.
+    /// How many points there are, if so many can be counted.
     #[must_use]
-    pub fn evaluations(&self) -> u64 {
-        self.draws * self.nodes.len() as u64
+    pub fn evaluations(&self) -> Option<u64> {
+        self.draws.checked_mul(self.nodes.len() as u64)
     }
 }
 

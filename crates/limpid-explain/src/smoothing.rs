@@ -103,6 +103,9 @@ impl<M: GradientMethod> Explainer for Smoothed<M> {
     }
 }
 
+/// Draws whose scores are asked for at once: memory does not grow with their number.
+const SCORED_AT_ONCE: usize = 1024;
+
 /// Integrates a gradient method's path, with noise or without.
 pub(crate) fn run<M: GradientMethod>(
     method: &M,
@@ -115,6 +118,14 @@ pub(crate) fn run<M: GradientMethod>(
     let draws = smoothing.map_or(1, |s| s.samples);
     let reduce = smoothing.map_or(Reduce::Mean, |s| s.reduce);
     let schedule = Schedule::nested(draws, nodes);
+    if schedule.evaluations().is_none_or(|n| n == 0) {
+        return Err(ExplainError::Parameter {
+            method: method.id().to_owned(),
+            name: "steps and draws".into(),
+            expected: "at least 1 each, and their product below 2^64".into(),
+            found: format!("{} and {draws}", schedule.nodes.len()),
+        });
+    }
     let map = cx.integrate(&Integration {
         image: request.image,
         objective: &request.objective,
@@ -137,15 +148,20 @@ pub(crate) fn run<M: GradientMethod>(
     };
     // Squares and variances do not add up to a difference of scores.
     if let (Some([picture, end]), Reduce::Mean) = (path.ends(), reduce) {
-        let points: Vec<(u64, f64)> = (0..draws).flat_map(|d| [(d, picture), (d, end)]).collect();
-        let scores = cx.scores(&Points {
-            image: request.image,
-            objective: &request.objective,
-            path: &*path,
-            noise,
-            points: &points,
-        })?;
-        let expected = scores.chunks(2).map(|s| s[0] - s[1]).sum::<f64>() / draws as f64;
+        let mut expected = 0.0;
+        for first in (0..draws).step_by(SCORED_AT_ONCE) {
+            let part = first..draws.min(first + SCORED_AT_ONCE as u64);
+            let points: Vec<(u64, f64)> = part.flat_map(|d| [(d, picture), (d, end)]).collect();
+            let scores = cx.scores(&Points {
+                image: request.image,
+                objective: &request.objective,
+                path: &*path,
+                noise,
+                points: &points,
+            })?;
+            expected += scores.chunks(2).map(|s| s[0] - s[1]).sum::<f64>();
+        }
+        expected /= draws as f64;
         let attributed = attribution.total();
         attribution.completeness = Some(Completeness::new(attributed, expected));
         attribution.evaluations = cx.evaluations();

@@ -184,20 +184,15 @@ impl Graph {
     /// The value that the layer of this name puts out.
     ///
     /// # Errors
-    /// [`GraphError::UnknownLayer`] with similar names.
+    /// [`GraphError::UnknownLayer`] with the names that are near, if any.
     pub fn layer(&self, name: &str) -> Result<ValueId, GraphError> {
-        self.layers.get(name).copied().ok_or_else(|| {
-            let mut near: Vec<(usize, &String)> = self
-                .layers
-                .keys()
-                .map(|k| (edit_distance(k, name), k))
-                .collect();
-            near.sort();
-            GraphError::UnknownLayer {
+        self.layers
+            .get(name)
+            .copied()
+            .ok_or_else(|| GraphError::UnknownLayer {
                 name: name.to_owned(),
-                similar: near.into_iter().take(3).map(|(_, k)| k.clone()).collect(),
-            }
-        })
+                similar: crate::nearest_names(name, self.layers.keys().map(String::as_str)),
+            })
     }
 
     /// Layer names and their values.
@@ -321,7 +316,7 @@ impl Graph {
     /// graphs built anew agree; weights by identity, so that they need not be read.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        const SMALL: usize = 64;
+        const SMALL: usize = 4096;
         let mut h = DefaultHasher::new();
         for v in &self.values {
             v.fact.hash(&mut h);
@@ -342,19 +337,4 @@ impl Graph {
         (&self.inputs, &self.outputs).hash(&mut h);
         h.finish()
     }
-}
-
-/// Levenshtein's distance, for suggestions.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -31,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Render(#[from] RenderError),
     /// A target asks for more classes than there are.
-    #[error("top:{asked} asks for {asked} classes, the model has {classes}")]
+    #[error("top:{asked} asks for {asked} classes; ask for 1 to {classes}")]
     TooManyClasses {
         /// The classes asked for.
         asked: usize,
@@ -54,7 +54,7 @@ pub enum Error {
         /// The bound.
         bound: u64,
     },
-    /// A file that is given as a baseline or mask cannot be drawn on.
+    /// An input of neither one nor three channels has no picture to draw on.
     #[error("{0} is no picture to draw on")]
     NoPicture(String),
 }

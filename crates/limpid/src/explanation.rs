@@ -225,8 +225,21 @@ impl Explanation {
             subtitle: &self.subtitle(),
             signed: self.attribution.signed,
         }
-        .render(&OverlayOptions::default())?;
+        .render(&self.view())?;
         Ok(Overlay(picture))
+    }
+
+    /// A map of single pixels is spiky: its colours end earlier, so that more
+    /// than its few largest values can be seen.
+    fn view(&self) -> OverlayOptions {
+        let percentile = match self.attribution.domain {
+            Domain::Input => 97.0,
+            _ => 99.5,
+        };
+        OverlayOptions {
+            percentile,
+            ..OverlayOptions::default()
+        }
     }
 
     fn subtitle(&self) -> String {

@@ -150,13 +150,17 @@ impl Model {
     }
 
     /// The layer that a class activation map uses by default: the input of
-    /// global pooling, by its longest layer name that is a module of its own.
+    /// global pooling, by its shortest name, which is the outermost module's.
     ///
     /// # Errors
     /// When the graph does not fit its configuration.
     pub fn cam_layer(&self) -> Result<Option<String>, Error> {
         let graph = self.graph()?;
         Ok(cam_layer(&graph))
+    }
+
+    pub(crate) fn check_input(&self, input: &crate::Input) -> Result<(), ModelError> {
+        self.0.check_input(input)
     }
 
     pub(crate) fn graph(&self) -> Result<Graph, Error> {

@@ -29,13 +29,11 @@ impl Target {
     /// ```
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let top = text
-            .strip_prefix("top")
-            .map(|k| k.strip_prefix(':').unwrap_or(k))
-            .and_then(|k| k.parse().ok());
-        match (top, text.parse()) {
-            (Some(k), _) => Self::Top(k),
-            (_, Ok(index)) => Self::Class(index),
+        let top = text.strip_prefix("top:").and_then(|k| k.parse().ok());
+        match (text, top, text.parse()) {
+            ("top1", ..) => Self::Top(1),
+            (_, Some(k), _) => Self::Top(k),
+            (_, _, Ok(index)) => Self::Class(index),
             _ => Self::Label(text.to_owned()),
         }
     }
@@ -66,10 +64,12 @@ pub struct Progress {
 /// What a session is bound to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Pictures that are put through the model at once; results do not depend
-    /// on it. `None` stands for as many as pay off within `memory`.
+    /// Evaluations of one picture that are put through the model at once;
+    /// results do not depend on it. `None` stands for as many as pay off
+    /// within `memory`.
     pub batch: Option<usize>,
-    /// Bytes of working memory of one run; `None` stands for no bound.
+    /// Bytes for the arena, inputs and outputs of a run, besides the weights;
+    /// `None` stands for no bound.
     pub memory: Option<u64>,
 }
 
@@ -140,6 +140,7 @@ impl Session {
     /// # Errors
     /// When the input does not fit the model, or a score is not finite.
     pub fn logits(&self, input: &Input) -> Result<Vec<f32>, Error> {
+        self.model.check_input(input)?;
         let scores = self.engine.logits(input.tensor())?;
         if scores.iter().all(|s| s.is_finite()) {
             return Ok(scores);
@@ -151,10 +152,10 @@ impl Session {
         })
     }
 
-    /// The `top` highest classes of one input, highest first.
+    /// The `top` highest classes of one input, or all where there are fewer; highest first.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits), or when there are not so many classes.
+    /// As [`logits`](Self::logits).
     pub fn predict(&self, input: &Input, top: usize) -> Result<Vec<Prediction>, Error> {
         Ok(self.rank(&self.logits(input)?, top))
     }
@@ -237,7 +238,7 @@ impl Session {
     /// Explains one class of an input whose scores are known.
     ///
     /// # Errors
-    /// As [`explain_input`](Self::explain_input).
+    /// As [`explain_input`](Self::explain_input), or when there is no such class.
     pub fn explain_class(
         &self,
         input: &Input,
@@ -246,6 +247,8 @@ impl Session {
         options: &RunOptions<'_>,
     ) -> Result<Explanation, Error> {
         let start = Instant::now();
+        self.model.check_input(input)?;
+        self.model.labels().find(&class.index.to_string())?;
         let mut cx = RunContext::new(&self.engine, &self.model, *options);
         let attribution = method.explain(
             &mut cx,

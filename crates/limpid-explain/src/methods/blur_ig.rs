@@ -58,10 +58,12 @@ impl Variable {
         match self {
             Self::Sqrt => (v * v, 2.0 * v),
             Self::Sigma => (v, 1.0),
-            // At t = 0 the derivative is infinite, but dL/dsigma is zero there:
-            // their product is finite, and a node at exactly 0 contributes nothing.
-            Self::Variance if v == 0.0 => (0.0, 0.0),
-            Self::Variance => (v.sqrt(), 0.5 / v.sqrt()),
+            // At t = 0 dsigma/dt is infinite and dL/dsigma zero; their product
+            // dL/dt is finite, and constant for sigmas as small as this.
+            Self::Variance => {
+                let sigma = v.sqrt().max(1e-3);
+                (sigma, 0.5 / sigma)
+            }
             Self::Log => (v.exp_m1(), v.exp()),
         }
     }

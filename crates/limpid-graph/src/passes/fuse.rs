@@ -9,13 +9,8 @@ use crate::{Graph, GraphError, Node, ValueId};
 /// # Errors
 /// None on a graph that exists; inference runs again.
 pub fn fuse(graph: &Graph) -> Result<Graph, GraphError> {
-    let mut uses = graph.uses();
-    // A mask is stored beside the value it is made of, so it does not count
-    // as a reader that would keep an earlier value alive.
+    let uses = graph.uses();
     let masks = masks_by_value(graph);
-    for found in masks.iter().flatten() {
-        uses[graph.nodes()[*found].inputs[0].index()] -= 1;
-    }
     let chains: Vec<Option<Chain>> = (0..graph.nodes().len())
         .map(|i| Chain::from(graph, &uses, &masks, i))
         .collect();

@@ -1,7 +1,7 @@
 //! Passes: pure functions from graph to graph.
 //!
 //! A model runs through them in this order: [`fold_batch_norm`], [`vjp`],
-//! [`fuse`], [`eliminate_dead_code`]. Layers that somebody asks for are made
+//! [`eliminate_dead_code`], [`fuse`]. Layers that somebody asks for are made
 //! outputs first; a pass never removes an output nor fuses through one.
 
 mod dead_code;

@@ -59,12 +59,8 @@ impl<'a> RunContext<'a> {
     /// The mean over the draws of the sum over each draw's nodes.
     fn mean(&mut self, request: &Integration<'_>) -> Result<Tensor, Error> {
         let schedule = request.schedule;
-        let mut sweep = Sweep::new(
-            self.engine,
-            subject(request),
-            Tail::Sum,
-            schedule.evaluations(),
-        )?;
+        let total = schedule.evaluations().unwrap_or(u64::MAX);
+        let mut sweep = Sweep::new(self.engine, subject(request), Tail::Sum, total)?;
         let mut sum = self.engine.zeros(request.image)?;
         let share = 1.0 / schedule.draws as f64;
         let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, share));
@@ -130,7 +126,7 @@ impl Context for RunContext<'_> {
     }
 
     fn integrate(&mut self, request: &Integration<'_>) -> Result<Tensor, ExplainError> {
-        let evaluations = request.schedule.evaluations();
+        let evaluations = request.schedule.evaluations().unwrap_or(u64::MAX);
         self.expect(evaluations);
         let map = match request.reduce {
             Reduce::Mean => self.mean(request),
@@ -195,13 +191,12 @@ impl Context for RunContext<'_> {
         }
         let graph = graphs::layer_gradient(&network, layer, image.dims())?;
         let cotangent = Tensor::new([1, cotangent.len()], cotangent)?;
-        let mut outputs = self.engine.run(&graph, &[image, &cotangent])?.into_iter();
-        let mut next = || -> Result<Tensor, ExplainError> {
-            let t = outputs.next().ok_or(ExplainError::Cancelled)?;
+        let mut outputs = self.engine.run(&graph, &[image, &cotangent])?;
+        let single = |t: Tensor| {
             let shape = t.dims()[1..].to_vec();
-            Ok(t.reshape(shape)?)
+            t.reshape(shape)
         };
-        let (activation, gradient) = (next()?, next()?);
+        let (gradient, activation) = (single(outputs.remove(1))?, single(outputs.remove(0))?);
         self.evaluations.gradients += 1;
         self.advance(1)?;
         Ok(LayerGradient {

@@ -12,7 +12,7 @@ use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
 use limpid_explain::ModelInfo;
 use limpid_graph::passes::{eliminate_dead_code, fold_batch_norm, fuse};
-use limpid_graph::{Fact, Graph};
+use limpid_graph::{Fact, Graph, Plan};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,10 +102,17 @@ impl Engine {
             return Ok(Arc::clone(found));
         }
         let plan = self.device.plan(Arc::new(optimise(graph)?))?;
+        if let Some(bound) = self.options.memory {
+            let needed = working_memory(&plan);
+            if needed > bound {
+                return Err(Error::Memory { needed, bound });
+            }
+        }
         let executable = self.device.prepare(plan)?;
         let mut plans = lock(&self.plans);
         if plans.len() >= PLANS {
-            plans.clear();
+            let any = plans.keys().next().copied();
+            any.map(|key| plans.remove(&key));
         }
         plans.insert(key, Arc::clone(&executable));
         Ok(executable)
@@ -123,25 +130,15 @@ impl Engine {
         let Some(bound) = self.options.memory else {
             return Ok(batch);
         };
-        loop {
-            let needed = self.working_memory(&build(batch)?)?;
-            if needed <= bound {
-                return Ok(batch);
-            }
-            if batch == 1 {
-                return Err(Error::Memory { needed, bound });
+        // A batch of one that is too large is refused when it is prepared.
+        while batch > 1 {
+            let plan = self.device.plan(Arc::new(optimise(&build(batch)?)?))?;
+            if working_memory(&plan) <= bound {
+                break;
             }
             batch /= 2;
         }
-    }
-
-    /// The bytes of a graph's arena, inputs and outputs.
-    fn working_memory(&self, graph: &Graph) -> Result<u64, Error> {
-        let graph = Arc::new(optimise(graph)?);
-        let plan = self.device.plan(Arc::clone(&graph))?;
-        let bound = graph.inputs().iter().chain(graph.outputs());
-        let bytes = bound.map(|v| graph.fact(*v).shape.elements().unwrap_or(usize::MAX) as u64 * 4);
-        Ok(plan.arena_bytes() as u64 + bytes.sum::<u64>())
+        Ok(batch)
     }
 
     /// A buffer with these contents.
@@ -188,6 +185,22 @@ impl Engine {
         let graph = graphs::forward(self.network(), image.dims())?;
         Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
     }
+}
+
+/// The bytes of a plan's arena, inputs and outputs.
+fn working_memory(plan: &Plan) -> u64 {
+    let graph = plan.graph();
+    let bound = graph.inputs().iter().chain(graph.outputs());
+    let bytes = bound.map(|v| {
+        graph
+            .fact(*v)
+            .shape
+            .iter()
+            .map(|d| *d as u64)
+            .product::<u64>()
+            * 4
+    });
+    plan.arena_bytes() as u64 + bytes.sum::<u64>()
 }
 
 /// The passes after differentiation.
