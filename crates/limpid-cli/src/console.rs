@@ -48,7 +48,6 @@ impl std::error::Error for Usage {}
 pub(crate) enum Outcome {
     Good,
     Failed,
-    Interrupted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -56,8 +55,6 @@ impl From<Outcome> for ExitCode {
         Self::from(match outcome {
             Outcome::Good => 0,
             Outcome::Failed => 1,
-            // As shells say of a program that SIGINT has ended.
-            Outcome::Interrupted => 130,
         })
     }
 }
@@ -236,13 +233,19 @@ impl Reporter {
     }
 
     /// How the run has ended.
-    pub(crate) fn finish(&self, interrupted: bool) -> Outcome {
+    pub(crate) fn finish(&self) -> Outcome {
         self.bar.bar.finish_and_clear();
-        match (interrupted, self.failed.get()) {
-            (true, _) => Outcome::Interrupted,
-            (_, true) => Outcome::Failed,
-            _ => Outcome::Good,
+        match self.failed.get() {
+            true => Outcome::Failed,
+            false => Outcome::Good,
         }
+    }
+
+    /// The end of a run that was interrupted.
+    pub(crate) fn interrupted(&self, remark: &str) -> Outcome {
+        self.bar.bar.finish_and_clear();
+        say(&format!("interrupted{remark}"));
+        Outcome::Failed
     }
 }
 

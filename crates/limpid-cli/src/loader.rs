@@ -40,24 +40,12 @@ fn read<'env>(pictures: &'env [Picture], sender: &SyncSender<Item<'env>>) {
     }
 }
 
-/// The model's input of what was loaded.
+/// The model's input of what was loaded. The session checks the shape of an
+/// array.
 pub(crate) fn input(session: &Session, loaded: &Loaded) -> anyhow::Result<Input> {
     match loaded {
         Loaded::Picture(image) => Ok(session.input(image)?),
-        Loaded::Array(input) => {
-            let expected = session.model().preprocess().input_size();
-            let found = input.tensor().dims();
-            if found == expected {
-                return Ok(input.clone());
-            }
-            let path = input.path().map(|p| p.display().to_string());
-            Err(limpid::Error::from(ModelError::InputShape {
-                file: path.unwrap_or_default(),
-                expected: expected.to_vec(),
-                found: found.to_vec(),
-            })
-            .into())
-        }
+        Loaded::Array(input) => Ok(input.clone()),
     }
 }
 

@@ -1,11 +1,14 @@
 //! The program `limpid`: explanations of image classifiers on the command line.
 //!
 //! It ends with 0 if all went well, 1 if something failed (the rest is done
-//! all the same), 2 if it was called wrongly, 130 if it was interrupted. What
-//! scripts read is on standard output, what people are told on standard error.
+//! all the same) or it was interrupted, 2 if it was called wrongly. What scripts
+//! read is on standard output, what people are told on standard error.
+
+#![forbid(unsafe_code)]
 
 mod commands;
 mod console;
+mod folder;
 mod inputs;
 mod interrupt;
 mod loader;
@@ -28,10 +31,10 @@ Examples:
   limpid explain photo.jpg                          Grad-CAM of the top class, in limpid-out/
   limpid explain photos/ --method grad-cam,blur-ig --smooth 10 --param blur-ig.steps=20
   limpid explain photo.jpg --target espresso --format png,npy,json
-  limpid predict photos/ --top 3 --json
+  limpid predict photos/ --top 3 --json             One line of JSON for each picture
 
 It ends with 0 if all went well, 1 if something failed (the rest is done all the
-same), 2 if it was called wrongly, 130 if it was interrupted."
+same) or it was interrupted, 2 if it was called wrongly."
 )]
 struct Cli {
     #[command(subcommand)]

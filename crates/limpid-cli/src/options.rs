@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use crate::console;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use limpid::{Device, Model, Session, SessionOptions};
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 /// The most threads that may be asked for.
 const MAX_THREADS: u64 = 1024;
 
-/// The most pictures that may be put through the model at once.
+/// The most evaluations that may be put through the model at once.
 const MAX_BATCH: u64 = 1024;
 
 /// Which model runs, on what, and where results go.
@@ -33,16 +34,17 @@ pub(crate) struct Common {
     pub(crate) seed: u64,
 
     /// Threads; results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_THREADS))]
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<u64>,
 
-    /// Evaluations at once; results do not depend on it [default: what pays
-    /// off within --memory]
+    /// Evaluations of one picture that are put through the model at once;
+    /// results do not depend on it, and predict, which needs one for each
+    /// picture, does not use it [default: what pays off within --memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH))]
     pub(crate) batch: Option<u64>,
 
-    /// Working memory; K, M and G stand for powers of 1024 [default: half of
-    /// what the device has]
+    /// The most working memory that a run may take beside the weights; K, M
+    /// and G stand for powers of 1024 [default: half of what the device has]
     #[arg(long, value_name = "BYTES[K|M|G]", value_parser = bytes)]
     pub(crate) memory: Option<u64>,
 
@@ -77,6 +79,11 @@ pub(crate) enum Format {
     Npy,
     /// The manifest
     Json,
+}
+
+/// What `--threads` takes, of every command.
+pub(crate) fn threads() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=MAX_THREADS)
 }
 
 fn device(text: &str) -> Result<DeviceChoice, String> {
@@ -133,11 +140,10 @@ impl Common {
             (DeviceChoice::Auto, None) => Device::auto()?,
             (_, threads) => Device::cpu(threads.map(|n| n as usize))?,
         };
-        // The batch that is chosen without --batch is small anyway.
-        let available = device.capabilities().memory.map(|bytes| bytes / 2);
+        let half = device.capabilities().memory.map(|bytes| bytes / 2);
         let options = SessionOptions {
             batch: self.batch.map(|n| n as usize),
-            memory: self.memory.or(self.batch.and(available)),
+            memory: self.memory.or(half),
         };
         Ok(Session::new(model, device, options)?)
     }

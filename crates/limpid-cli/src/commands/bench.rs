@@ -1,5 +1,5 @@
 use crate::console::{self, Outcome, Reporter};
-use crate::interrupt;
+use crate::{interrupt, options};
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -22,9 +22,8 @@ enum Command {
 }
 
 /// Measure the time from the start of the program to a Grad-CAM overlay on
-/// disk, and the memory that it takes.
-///
-/// Each run is a process of its own, with the embedded model.
+/// disk, and the memory that it takes; each run is a process of its own, with
+/// the embedded model.
 #[derive(Args)]
 struct Start {
     /// The picture [default: a built-in photograph]
@@ -36,8 +35,8 @@ struct Start {
     runs: u32,
 
     /// Threads of each run [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = options::threads())]
+    threads: Option<u64>,
 
     /// Print one JSON document instead of text
     #[arg(long)]
@@ -103,13 +102,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     for i in 0..start.runs {
         reporter.bar.label("run".to_owned(), "explain");
         reporter.bar.set(i.into(), start.runs.into());
-        if cancel.load(Ordering::Relaxed) {
-            return Ok(Outcome::Interrupted);
-        }
         let out = dir.path().join(i.to_string());
-        let Some((time, peak)) = once(&image, &out, start.threads)? else {
-            return Ok(Outcome::Interrupted);
-        };
+        let done = once(&image, &out, start.threads);
+        // A terminal interrupts the run as well, which then fails.
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(reporter.interrupted(""));
+        }
+        let (time, peak) = done?;
         seconds.push(time);
         peaks.extend(peak);
     }
@@ -128,15 +127,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         peak_bytes: figures(peaks, |a, b| a.midpoint(b)),
     };
     reporter.result(&report, || text(&report))?;
-    Ok(reporter.finish(false))
+    Ok(reporter.finish())
 }
 
-/// Seconds and peak of one run; `None` where it was interrupted.
-fn once(
-    image: &Path,
-    out: &Path,
-    threads: Option<u32>,
-) -> anyhow::Result<Option<(f64, Option<u64>)>> {
+/// Seconds and peak of one run.
+fn once(image: &Path, out: &Path, threads: Option<u64>) -> anyhow::Result<(f64, Option<u64>)> {
     let program = std::env::current_exe()
         .map_err(|error| anyhow!("cannot find the program's own file: {error}"))?;
     let mut process = Process::new(program);
@@ -153,15 +148,16 @@ fn once(
         .map_err(|error| anyhow!("cannot start the program again: {error}"))?;
     let seconds = start.elapsed().as_secs_f64();
     let said = String::from_utf8_lossy(&done.stderr);
-    match done.status.code() {
-        Some(0) => {}
-        Some(130) => return Ok(None),
-        _ => bail!("{}", said.trim().trim_start_matches("limpid: ")),
+    if !done.status.success() {
+        match said.trim().trim_start_matches("limpid: ") {
+            "" => bail!("the program did not end well: {}", done.status),
+            said => bail!("{said}"),
+        }
     }
     let peak = said
         .lines()
         .find_map(|l| l.strip_prefix(PEAK)?.parse().ok());
-    Ok(Some((seconds, peak)))
+    Ok((seconds, peak))
 }
 
 /// The figures of some values; `None` where there are none.

@@ -1,4 +1,5 @@
 use crate::console::{self, Outcome, Reporter};
+use crate::folder::OutFolder;
 use crate::inputs::{self, Picture};
 use crate::loader::{self, Loaded};
 use crate::options::{Common, Format};
@@ -7,7 +8,7 @@ use crate::{commands, interrupt};
 use clap::Args;
 use limpid::{
     ExplainError, Explainer, Explanation, Image, Input, Manifest, Prediction, RunOptions, Session,
-    Target, render,
+    Target,
 };
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,17 +16,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// Show what the model looks at in pictures.
-///
-/// Writes maps as <name>.<method>.<class index>.png, .npy and .json, with
-/// +smoothgrad after the method where --smooth applies.
 #[derive(Args)]
+#[command(after_help = "\
+Results are named <picture>.<method>.<class index>.png, .npy and .json, with
++smoothgrad after the method where it is smoothed; what is found in a folder
+keeps its place below --out.
+
+Examples:
+  limpid explain photo.jpg
+  limpid explain photos/ --target top:3 --format png,json
+  limpid explain photo.jpg --method grad-cam,blur-ig --smooth 10 --param steps=20")]
 pub(crate) struct Options {
     /// Pictures, arrays (.npy, [C,H,W] float32, taken as the normalised
     /// input), and folders, which are searched for both
     #[arg(value_name = "IMAGE|DIR", required = true)]
     inputs: Vec<PathBuf>,
 
-    /// The methods; `limpid methods` lists them
+    /// The methods; `limpid methods` lists them and their parameters
     #[arg(
         long = "method",
         value_name = "NAME[,NAME...]",
@@ -34,17 +41,19 @@ pub(crate) struct Options {
     )]
     methods: Vec<String>,
 
-    /// The class: top1, top:K (a map for each of the K best), an index, or a
-    /// label
-    #[arg(long, value_name = "T", default_value = "top1")]
+    /// The class to explain: top1, the best one; top:K, a map for each of the
+    /// K best; an index; or a label, whole or one of its synonyms, case
+    /// ignored
+    #[arg(long, value_name = "T", default_value = "top1", value_parser = target)]
     target: String,
 
-    /// Average gradient methods over N noisy copies of the picture
+    /// Average gradient methods over N noisy copies of the picture; others are
+    /// left alone
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     smooth: Option<u64>,
 
-    /// A parameter of each named method that has it, or of one:
-    /// blur-ig.steps=20
+    /// A parameter: steps=20 goes to each method of --method that has steps,
+    /// blur-ig.steps=20 to one
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = Param::parse)]
     params: Vec<Param>,
 
@@ -93,10 +102,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         reporter.failure(folder, error)?;
     }
     if found.pictures.is_empty() {
-        return Ok(reporter.finish(false));
+        return Ok(reporter.finish());
     }
-    prepare_folder(out)?;
-    let result: anyhow::Result<()> = thread::scope(|scope| {
+    let _folder = OutFolder::prepare(out)?;
+    thread::scope(|scope| {
         // The first picture is decoded while the model is opened.
         let loaded = loader::start(scope, &found.pictures);
         let session = options.common.session()?;
@@ -120,31 +129,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
                 reporter.failure(&picture.path, &error)?;
             }
         }
-        Ok(())
-    });
-    // It is empty where nothing was written; else this changes nothing.
-    let _ = std::fs::remove_dir(out);
-    result?;
-    let interrupted = cancel.load(Ordering::Relaxed);
-    if interrupted {
-        reporter.note("interrupted; what was finished is kept");
-    }
+        anyhow::Ok(())
+    })?;
     if options.report_peak {
         commands::bench::report_peak();
     }
-    Ok(reporter.finish(interrupted))
+    Ok(match cancel.load(Ordering::Relaxed) {
+        true => reporter.interrupted(interrupt::KEPT),
+        false => reporter.finish(),
+    })
 }
 
-/// Makes the folder of results and tries to write in it, before any work.
-pub(crate) fn prepare_folder(out: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(out)
-        .and_then(|()| tempfile::tempfile_in(out).map(drop))
-        .map_err(|error| {
-            anyhow::anyhow!(
-                "cannot write into the folder {}: {error}; choose another with --out",
-                out.display()
-            )
-        })
+/// What `--target` takes; whether the model has such a class shows later.
+fn target(text: &str) -> Result<String, String> {
+    match text.strip_prefix("top:") {
+        Some(k) if k.bytes().all(|b| b == b'0') || !k.bytes().all(|b| b.is_ascii_digit()) => {
+            Err("K of top:K must be a whole number and at least 1, as in top:3".to_owned())
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// The target, once it is known that the model has such a class: it is the
@@ -161,11 +164,11 @@ impl Run<'_> {
     /// others from it.
     fn picture(&self, picture: &Picture, loaded: &Loaded, place: &str) -> anyhow::Result<()> {
         let input = loader::input(self.session, loaded)?;
+        let logits = self.session.logits(&input)?;
         let image = match self.options.formats.contains(&Format::Png) {
             true => Some(loader::drawable(self.session, loaded)?),
             false => None,
         };
-        let logits = self.session.logits(&input)?;
         let classes = self.session.resolve(self.target, &logits)?;
         for method in self.methods {
             for class in &classes {
@@ -237,7 +240,7 @@ impl Run<'_> {
                 }
                 (Format::Png, None) => continue,
             };
-            render::write_atomic(&self.options.common.out.join(name), &bytes)
+            interrupt::write(&self.options.common.out.join(name), &bytes)
                 .map_err(limpid::Error::from)?;
         }
         let text = || self.text(picture, map.manifest(), &suffix);

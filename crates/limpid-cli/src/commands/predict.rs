@@ -1,5 +1,5 @@
-use crate::commands::explain::prepare_folder;
 use crate::console::{self, Outcome, Reporter};
+use crate::folder::OutFolder;
 use crate::options::Common;
 use crate::{inputs, interrupt, loader};
 use clap::{Args, ValueEnum};
@@ -69,12 +69,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         reporter.failure(folder, error)?;
     }
     if found.pictures.is_empty() {
-        return Ok(reporter.finish(false));
+        return Ok(reporter.finish());
     }
     let keep = options.formats.contains(&Format::Npy);
-    if keep {
-        prepare_folder(&common.out)?;
-    }
+    let _folder = match keep {
+        true => Some(OutFolder::prepare(&common.out)?),
+        false => None,
+    };
     let top = usize::try_from(options.top).unwrap_or(usize::MAX);
     let total = found.pictures.len();
     thread::scope(|scope| {
@@ -116,11 +117,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         }
         anyhow::Ok(())
     })?;
-    let interrupted = cancel.load(Ordering::Relaxed);
-    if interrupted {
-        reporter.note("interrupted; what was finished is kept");
-    }
-    Ok(reporter.finish(interrupted))
+    Ok(match cancel.load(Ordering::Relaxed) {
+        true => reporter.interrupted(interrupt::KEPT),
+        false => reporter.finish(),
+    })
 }
 
 impl Rows {
@@ -130,7 +130,7 @@ impl Rows {
         let mut images = serde_json::to_vec_pretty(&self.images)?;
         images.push(b'\n');
         for (name, bytes) in [("logits.npy", npy), ("images.json", images)] {
-            render::write_atomic(&out.join(name), &bytes).map_err(limpid::Error::from)?;
+            interrupt::write(&out.join(name), &bytes).map_err(limpid::Error::from)?;
         }
         Ok(())
     }

@@ -92,8 +92,9 @@ fn labels_that_mean_no_class_or_several() -> Result<()> {
     with("crane")?.says(1, &["crane", "134", "517"]);
     with("1000")?.says(1, &["1000", "0 to 999"]);
     with("99999999999999999999999999")?.says(1, &["0 to 999"]);
-    with("top:0")?.says(1, &["top:0"]);
-    with("top:1001")?.says(1, &["top:1001"]);
+    with("top:1001")?.says(1, &["top:1001", "1000"]);
+    with("top:99999999999999999999999999")?.says(1, &["top:9999"]);
+    with("top5")?.says(1, &["top5"]);
     with("")?.says(1, &["no class"]);
     assert!(!dir.join("limpid-out").exists());
     Ok(())
@@ -130,6 +131,28 @@ fn models_that_are_none() -> Result<()> {
     dir.write("bundle/config.json", b"{\"architecture\": \"resnet9000\"}")?;
     with("bundle")?.says(1, &["config.json", "resnet9000"]);
     assert!(!dir.join("limpid-out").exists());
+    Ok(())
+}
+
+/// What this run did not make is not its own to remove.
+#[test]
+fn an_empty_folder_of_results_stays_if_it_was_there() -> Result<()> {
+    let dir = Dir::new()?;
+    dir.write("bad.jpg", b"")?;
+    fs::create_dir(dir.join("old"))?;
+    for args in [&["explain"][..], &["predict", "--format", "npy"]] {
+        let with = |out: &str, model: &str| {
+            let rest = ["bad.jpg", "--out", out, "--model", model];
+            dir.run([args, &rest].concat())
+        };
+        with("old", "missing")?.says(1, &["missing"]);
+        assert!(dir.join("old").is_dir());
+        with("new/deep", "missing")?.says(1, &["missing"]);
+        assert!(!dir.join("new").exists());
+    }
+    let done = dir.run(["explain", "bad.jpg", "--out", "old"])?;
+    done.says(1, &["bad.jpg"]);
+    assert!(dir.join("old").is_dir());
     Ok(())
 }
 
@@ -234,10 +257,15 @@ fn a_full_standard_output() -> Result<()> {
 fn memory_that_is_too_little() -> Result<()> {
     let dir = Dir::new()?;
     dir.add("coffee.jpg", "a.jpg")?;
-    let args = [
-        "explain", "a.jpg", "--method", "gradient", "--smooth", "2", "--memory", "64K",
-    ];
-    dir.run(args)?.says(1, &["a.jpg", "--memory"]);
+    for args in [
+        &["explain", "a.jpg"][..],
+        &["explain", "a.jpg", "--method", "gradient", "--smooth", "2"],
+        &["predict", "a.jpg"],
+    ] {
+        let done = dir.run([args, &["--memory", "64K"]].concat())?;
+        done.says(1, &["a.jpg", "65536", "--memory"]);
+        assert_eq!(done.out, "");
+    }
     Ok(())
 }
 
@@ -264,9 +292,17 @@ fn options_that_are_wrong() -> Result<()> {
     wrong(&["--memory", "0"], "--memory")?;
     wrong(&["--memory", "12X"], "--memory")?;
     wrong(&["--smooth", "0"], "--smooth")?;
+    for target in ["top:0", "top:00", "top:", "top:abc", "top:-1", "top:+1"] {
+        wrong(&["--target", target], "at least 1")?;
+    }
     wrong(&["--param", "steps"], "KEY=VALUE")?;
     wrong(&["--format", "jpg"], "--format")?;
     wrong(&["--isolate"], "--isolate")?;
     assert!(!dir.join("limpid-out").exists());
+    for threads in ["0", "1025"] {
+        let done = dir.run(["bench", "start", "--threads", threads])?;
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+        assert!(done.err.contains("1..=1024"), "{}", done.err);
+    }
     Ok(())
 }

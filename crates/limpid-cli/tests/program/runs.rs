@@ -54,7 +54,7 @@ mod unix {
     use std::io::{BufRead, BufReader};
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, ChildStdout, Command, Stdio};
 
     #[test]
     fn a_closed_pipe_ends_quietly() -> Result<()> {
@@ -85,24 +85,18 @@ mod unix {
         Ok(())
     }
 
-    #[test]
-    fn an_interrupted_run_keeps_what_is_finished() -> Result<()> {
-        let dir = Dir::new()?;
+    /// Starts a run whose second map would take minutes, and waits for the
+    /// first.
+    fn started(dir: &Dir, options: &[&str]) -> Result<(Child, BufReader<ChildStdout>)> {
         for i in 0..3 {
             dir.add("coffee.jpg", format!("in/{i}.jpg"))?;
         }
-        // The second map would take minutes.
-        let args = [
-            "explain",
-            "in",
-            "--method",
-            "grad-cam,blur-ig",
-            "--smooth",
-            "1000",
-        ];
+        let args = ["explain", "in", "--method", "grad-cam,blur-ig"];
         let mut child = dir
             .program()
             .args(args)
+            .args(["--smooth", "1000"])
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -110,20 +104,50 @@ mod unix {
         let mut first = String::new();
         out.read_line(&mut first)?;
         assert!(first.starts_with("in/0.jpg: grad-cam"), "{first}");
-        let kill = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status()?;
+        Ok((child, out))
+    }
+
+    fn interrupt(child: &Child) -> Result<()> {
+        let id = child.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &id]).status()?;
         assert!(kill.success());
+        Ok(())
+    }
+
+    #[test]
+    fn an_interrupted_run_keeps_what_is_finished() -> Result<()> {
+        let dir = Dir::new()?;
+        let (child, mut out) = started(&dir, &[])?;
+        interrupt(&child)?;
         let mut rest = String::new();
         out.read_line(&mut rest)?;
         let output = child.wait_with_output()?;
         let err = String::from_utf8(output.stderr)?;
-        assert_eq!(output.status.code(), Some(130), "{err}");
+        assert_eq!(output.status.code(), Some(1), "{err}");
         assert!(
             err.ends_with("limpid: interrupted; what was finished is kept\n"),
             "{err}"
         );
         assert_eq!(rest, "");
+        let files: Vec<String> = dir.files("limpid-out")?.into_iter().collect();
+        assert_eq!(files, ["0.grad-cam.967.png"]);
+        Ok(())
+    }
+
+    /// The run is within a large batch when it is interrupted, so that the
+    /// first interruption takes a while and the second may come before.
+    #[test]
+    fn a_run_that_is_interrupted_twice_leaves_no_temporary_file() -> Result<()> {
+        let dir = Dir::new()?;
+        let (child, _out) = started(&dir, &["--batch", "32"])?;
+        interrupt(&child)?;
+        // It may have ended already.
+        let id = child.id().to_string();
+        Command::new("kill").args(["-INT", &id]).output()?;
+        let output = child.wait_with_output()?;
+        let err = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("limpid: interrupted"), "{err}");
         let files: Vec<String> = dir.files("limpid-out")?.into_iter().collect();
         assert_eq!(files, ["0.grad-cam.967.png"]);
         Ok(())
