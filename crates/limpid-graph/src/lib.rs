@@ -26,8 +26,10 @@ pub mod ops;
 pub mod passes;
 mod plan;
 pub mod reference;
+mod suggest;
 
 pub use error::{GraphError, OpError};
 pub use graph::{Fact, Graph, Node, Source, Value, ValueId};
 pub use ops::{Cost, Op, Operator, Residual};
 pub use plan::{Location, Plan, Step};
+pub use suggest::nearest_names;

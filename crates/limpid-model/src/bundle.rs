@@ -160,7 +160,12 @@ impl Model {
             sha256: OnceLock::new(),
             notes: unused_note(weights, &unused).into_iter().collect(),
         };
-        let classes = model.count_classes()?;
+        let classes = crate::batch::classes(
+            &model.description,
+            &model.tensors,
+            model.preprocess.input_size(),
+            &model.weights_file,
+        )?;
         if let Some(stated) = config.num_classes()?
             && stated != classes
         {
@@ -193,25 +198,6 @@ impl Model {
             }
         };
         Ok(model)
-    }
-
-    /// The number of logits, from the shape that the graph infers.
-    fn count_classes(&self) -> Result<usize, ModelError> {
-        let graph = self.graph(1)?;
-        let shape = graph.outputs().first().map(|&v| &graph.fact(v).shape);
-        match shape.map(|s| s.dims()) {
-            Some(&[1, classes]) if (1..=crate::config::MAX_CLASSES).contains(&classes) => {
-                Ok(classes)
-            }
-            _ => Err(ModelError::Description {
-                file: self.description.file().to_owned(),
-                place: "key `outputs`".to_owned(),
-                reason: format!(
-                    "has the shape {}; logits [batch, classes] are needed",
-                    shape.map_or_else(String::new, |s| s.to_string())
-                ),
-            }),
-        }
     }
 
     /// The graph for `batch` pictures: input [batch, C, H, W] of the

@@ -1,7 +1,8 @@
 //! Architectures as data, and their binding to weights.
 
+use crate::limits::{Budget, MAX_NODES};
 use crate::{ModelError, Weights, file};
-use limpid_graph::{Fact, Graph, GraphError, Op, OpError, ValueId};
+use limpid_graph::{Fact, Graph, GraphError, Op, OpError, ValueId, nearest_names};
 use limpid_tensor::Tensor;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -112,8 +113,10 @@ impl Description {
     /// Parses a description; `name` stands for the file in errors.
     ///
     /// # Errors
-    /// When it is not sound: unknown operators or attributes, values used
-    /// before they are made or made twice, layers or outputs that do not exist.
+    /// When it is not sound: unknown operators or attributes, operators that the
+    /// engine alone makes, weights that are computed, values used before they
+    /// are made or made twice, layers or outputs that do not exist, more than
+    /// 2^14 nodes or layers.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self, ModelError> {
         let raw: RawDescription = serde_json::from_slice(bytes).map_err(|e| ModelError::Json {
             file: name.to_owned(),
@@ -145,6 +148,14 @@ impl Description {
                 format!("lists {} outputs; give the logits alone", outputs.len()),
             )
         })?;
+        for (key, length) in [("nodes", raw.nodes.len()), ("layers", raw.layers.len())] {
+            if length > MAX_NODES {
+                return Err(wrong(
+                    format!("key `{key}`"),
+                    format!("has {length} entries; at most {MAX_NODES} are read"),
+                ));
+            }
+        }
         let all_outputs: BTreeSet<&str> = raw
             .nodes
             .iter()
@@ -165,6 +176,19 @@ impl Description {
                     ));
                 }
             }
+            let op = operator(node).map_err(|reason| wrong(place(), reason))?;
+            for (i, value) in node.inputs.iter().enumerate() {
+                if op.parameter(i) && made.contains(value.as_str()) {
+                    return Err(wrong(
+                        place(),
+                        format!(
+                            "({}) takes the weight at input {i} from `{}`, which is computed; name a tensor of the weights file",
+                            op.name(),
+                            short(value)
+                        ),
+                    ));
+                }
+            }
             for value in &node.outputs {
                 if !made.insert(value) {
                     return Err(wrong(
@@ -173,18 +197,6 @@ impl Description {
                     ));
                 }
             }
-            if !Op::NAMES.contains(&node.op.as_str()) {
-                return Err(wrong(
-                    place(),
-                    format!(
-                        "has the unknown operator `{}`; the operators are {}",
-                        short(&node.op),
-                        Op::NAMES.join(", ")
-                    ),
-                ));
-            }
-            let op = serde_json::from_value(json!({"op": node.op, "attrs": node.attrs}))
-                .map_err(|e| wrong(place(), format!("has wrong attributes: {e}")))?;
             nodes.push(NodeDescription {
                 name: node.name.clone(),
                 op,
@@ -262,7 +274,8 @@ impl Description {
     /// and the logits as the only output. `weights` names their file in errors.
     ///
     /// # Errors
-    /// When a tensor is missing or its shape does not fit.
+    /// When a tensor is missing or its shape does not fit, or when the values or
+    /// their computation are larger than any sensible network's.
     pub fn graph(
         &self,
         tensors: &BTreeMap<String, Arc<Tensor>>,
@@ -272,6 +285,7 @@ impl Description {
     ) -> Result<Graph, ModelError> {
         let mut graph = Graph::new();
         let mut values: HashMap<&str, ValueId> = HashMap::new();
+        let mut budget = Budget::new(batch);
         let [c, h, w] = input_size;
         let x = graph.input(self.input.clone(), Fact::f32([batch, c, h, w]));
         values.insert(&self.input, x);
@@ -285,10 +299,7 @@ impl Description {
                             tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
                                 file: weights.to_owned(),
                                 tensor: name.clone(),
-                                near: crate::suggest::nearest_names(
-                                    name,
-                                    tensors.keys().map(String::as_str),
-                                ),
+                                near: nearest_names(name, tensors.keys().map(String::as_str)),
                             })?;
                         let id = graph.constant(name.clone(), Arc::clone(tensor));
                         values.insert(name, id);
@@ -312,6 +323,16 @@ impl Description {
                     ),
                 });
             }
+            let facts =
+                |ids: &[ValueId]| -> Vec<&Fact> { ids.iter().map(|&v| graph.fact(v)).collect() };
+            let (of, made) = (facts(&inputs), facts(&outputs));
+            budget
+                .take(&made, node.op.cost(&of, &made))
+                .map_err(|reason| ModelError::Description {
+                    file: self.file.clone(),
+                    place: format!("node `{}`", short(&node.name)),
+                    reason,
+                })?;
             values.extend(node.outputs.iter().map(String::as_str).zip(outputs));
         }
         let find = |place: &str, value: &str| {
@@ -369,7 +390,33 @@ impl Description {
     }
 }
 
+/// The operator of a node, or why it has none.
+fn operator(node: &RawNode) -> Result<Op, String> {
+    let names = Op::network_names();
+    if !names.contains(&node.op.as_str()) {
+        let what = if Op::NAMES.contains(&node.op.as_str()) {
+            "internal"
+        } else {
+            "unknown"
+        };
+        return Err(format!(
+            "has the {what} operator `{}`; the operators are {}",
+            short(&node.op),
+            names.join(", ")
+        ));
+    }
+    let op: Op = serde_json::from_value(json!({"op": node.op, "attrs": node.attrs}))
+        .map_err(|e| format!("has wrong attributes: {e}"))?;
+    if op.fused() {
+        return Err(
+            "has wrong attributes: `epilogue` is internal; write its work as nodes of their own"
+                .to_owned(),
+        );
+    }
+    Ok(op)
+}
+
 /// The beginning of a text from a file, for an error message.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }

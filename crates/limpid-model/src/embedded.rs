@@ -1,7 +1,7 @@
 //! The model that is part of the program.
 
 use crate::{Config, Model, ModelError};
-use std::path::Path;
+use std::path::{Path, is_separator};
 
 /// The name of the embedded model.
 pub const EMBEDDED_NAME: &str = "tf_efficientnet_lite0";
@@ -35,20 +35,23 @@ impl Model {
     /// The names of the embedded models.
     pub const EMBEDDED: &[&str] = &[EMBEDDED_NAME];
 
-    /// The bundle at a path, or the embedded model of that name. What exists as
-    /// a directory goes first.
+    /// The bundle at a path, or the embedded model of that name. What exists or
+    /// contains a separator is a path.
     ///
     /// # Errors
     /// When it is neither, or as [`Model::open`].
-    pub fn find(name: &str) -> Result<Self, ModelError> {
-        if Path::new(name).exists() {
-            return Self::open(name);
+    pub fn find(model: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let model = model.as_ref();
+        let bytes = model.as_os_str().as_encoded_bytes();
+        let separated = bytes.iter().any(|b| is_separator(char::from(*b)));
+        if separated || model.exists() {
+            return Self::open(model);
         }
-        if name == EMBEDDED_NAME {
+        if model.as_os_str() == EMBEDDED_NAME {
             return Self::embedded();
         }
         Err(ModelError::NotAModel {
-            name: name.to_owned(),
+            name: model.display().to_string(),
             reason: format!(
                 "no such directory exists; give a directory that holds config.json and model.safetensors, or the embedded model {}",
                 Self::EMBEDDED.join(", ")

@@ -1,6 +1,6 @@
 //! Names of classes.
 
-use crate::suggest::nearest_names;
+use limpid_graph::nearest_names;
 
 /// Why a label does not name one class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bundle;
 mod config;
 mod description;
@@ -26,10 +27,10 @@ mod image;
 mod input;
 mod jpeg;
 mod labels;
+mod limits;
 mod npy;
 mod preprocess;
 mod resize;
-mod suggest;
 mod weights;
 
 pub use bundle::Model;

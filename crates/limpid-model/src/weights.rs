@@ -1,7 +1,7 @@
 //! Tensors of a safetensors file.
 
-use crate::suggest::nearest_names;
 use crate::{ModelError, file};
+use limpid_graph::nearest_names;
 use limpid_tensor::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
@@ -19,7 +19,7 @@ const MAX_FILE_BYTES: u64 = 1 << 36;
 const MAX_HEADER_BYTES: u64 = 1 << 26;
 
 /// The most axes of a tensor.
-const MAX_RANK: usize = 8;
+const MAX_RANK: usize = crate::limits::MAX_RANK;
 
 /// The content of a safetensors file: names, shapes and bytes, checked.
 ///

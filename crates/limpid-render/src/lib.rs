@@ -23,6 +23,7 @@
 //! assert!(png.starts_with(b"\x89PNG"));
 //! # Ok::<(), limpid_render::RenderError>(())
 //! ```
+#![forbid(unsafe_code)]
 
 mod color;
 mod error;

@@ -10,7 +10,7 @@ use crate::operands::Operands;
 use crate::simd::LANES;
 use limpid_device::DeviceError;
 use limpid_graph::ops::HeatKernel;
-use limpid_tensor::{AlignedBuffer, Tensor, TensorError};
+use limpid_tensor::{AlignedBuffer, Shape, Tensor, TensorError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -31,15 +31,21 @@ pub(crate) struct Basis {
 
 impl Basis {
     fn new(n: usize) -> Result<Self, TensorError> {
-        let stride = n.next_multiple_of(LANES);
-        let mut modes = AlignedBuffer::zeroed(n * stride * size_of::<f64>())?;
-        let mut points = modes.clone();
-        let basis = HeatKernel::basis(n);
+        let overflow = || TensorError::Overflow(Shape::from([n, n]));
+        let stride = n.checked_next_multiple_of(LANES).ok_or_else(overflow)?;
+        let bytes = n
+            .checked_mul(stride)
+            .and_then(|numbers| numbers.checked_mul(size_of::<f64>()))
+            .ok_or_else(overflow)?;
+        let mut modes = AlignedBuffer::zeroed(bytes)?;
+        let mut points = AlignedBuffer::zeroed(bytes)?;
         let (m, p) = (modes.as_mut_slice::<f64>(), points.as_mut_slice::<f64>());
-        for (at, v) in basis.into_iter().enumerate() {
-            let (mode, point) = (at / n, at % n);
-            m[mode * stride + point] = v;
-            p[point * stride + mode] = v;
+        for mode in 0..n {
+            for point in 0..n {
+                let v = HeatKernel::mode(n, mode, point);
+                m[mode * stride + point] = v;
+                p[point * stride + mode] = v;
+            }
         }
         Ok(Self {
             modes,
@@ -226,5 +232,32 @@ impl Kernel for Heat {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_basis_beyond_the_memory_is_an_error() {
+        for n in [1 << 28, 1 << 31, usize::MAX] {
+            assert!(Basis::new(n).is_err(), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_basis_is_orthonormal() {
+        let basis = Basis::new(5).unwrap();
+        let (modes, points) = (
+            basis.modes.as_slice::<f64>(),
+            basis.points.as_slice::<f64>(),
+        );
+        for (a, b) in (0..5).flat_map(|a| (0..5).map(move |b| (a, b))) {
+            let dot: f64 = (0..5)
+                .map(|i| modes[a * basis.stride + i] * points[i * basis.stride + b])
+                .sum();
+            assert!((dot - f64::from(u8::from(a == b))).abs() < 1e-14);
+        }
     }
 }

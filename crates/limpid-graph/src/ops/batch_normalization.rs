@@ -74,6 +74,10 @@ impl Operator for BatchNormalization {
         Cost::elementwise(outputs[0], 2)
     }
 
+    fn parameter(&self, input: usize) -> bool {
+        (1..5).contains(&input)
+    }
+
     fn cases() -> Vec<Case> {
         [(&[2, 17, 5, 3], 1e-3), (&[1, 64, 7, 7], 1e-5)]
             .into_iter()

@@ -166,6 +166,14 @@ impl Operator for Conv {
         input == 0 && self.epilogue.is_none()
     }
 
+    fn parameter(&self, input: usize) -> bool {
+        (1..3).contains(&input)
+    }
+
+    fn fused(&self) -> bool {
+        !self.epilogue.is_none()
+    }
+
     fn cases() -> Vec<Case> {
         // (x, weight, stride, dilation, groups, pads)
         type Row = ([usize; 4], [usize; 4], usize, usize, usize, Padding);

@@ -144,6 +144,14 @@ impl Operator for ConvTranspose {
         input == 0 && self.epilogue.is_none()
     }
 
+    fn parameter(&self, input: usize) -> bool {
+        (1..3).contains(&input)
+    }
+
+    fn fused(&self) -> bool {
+        !self.epilogue.is_none()
+    }
+
     fn cases() -> Vec<Case> {
         // (x, weight, stride, dilation, groups, pads, output padding)
         type Row = ([usize; 4], [usize; 4], usize, usize, usize, [usize; 4], [usize; 2]);

@@ -67,6 +67,10 @@ impl Operator for GaussianNoise {
         Cost::elementwise(outputs[0], 40)
     }
 
+    fn internal() -> bool {
+        true
+    }
+
     fn cases() -> Vec<Case> {
         [([1, 3, 7, 5], 3), ([2, 3, 8, 8], 2), ([1, 17, 3, 3], 1)]
             .into_iter()

@@ -82,6 +82,14 @@ impl Operator for Gemm {
         input == 0 && self.epilogue.is_none()
     }
 
+    fn parameter(&self, input: usize) -> bool {
+        (1..3).contains(&input)
+    }
+
+    fn fused(&self) -> bool {
+        !self.epilogue.is_none()
+    }
+
     fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
         for (n, k, m) in [(1, 1, 1), (1, 33, 65), (7, 31, 17), (3, 128, 1000)] {

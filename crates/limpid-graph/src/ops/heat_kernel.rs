@@ -22,15 +22,19 @@ impl HeatKernel {
     /// The orthonormal DCT-II basis of `n` points, row k being mode k.
     #[must_use]
     pub fn basis(n: usize) -> Vec<f64> {
-        let scale = |k: usize| ((if k == 0 { 1.0 } else { 2.0 }) / n as f64).sqrt();
         (0..n * n)
-            .map(|at| {
-                let (k, i) = (at / n, at % n);
-                // The angle pi k (2i + 1) / (2n), reduced exactly before the cosine.
-                let turn = (k * (2 * i + 1)) % (4 * n);
-                scale(k) * (std::f64::consts::PI * turn as f64 / (2 * n) as f64).cos()
-            })
+            .map(|at| Self::mode(n, at / n, at % n))
             .collect()
+    }
+
+    /// Mode `k` of the orthonormal DCT-II of `n` points, at point `i`; `k` and
+    /// `i` are below `n`, and `n` is at most 2^31.
+    #[must_use]
+    pub fn mode(n: usize, k: usize, i: usize) -> f64 {
+        let scale = ((if k == 0 { 1.0 } else { 2.0 }) / n as f64).sqrt();
+        // The angle pi k (2i + 1) / (2n), reduced exactly before the cosine.
+        let turn = (k * (2 * i + 1)) % (4 * n);
+        scale * (std::f64::consts::PI * turn as f64 / (2 * n) as f64).cos()
     }
 
     /// The squared angular frequencies of the modes of `n` points.
@@ -117,6 +121,10 @@ impl Operator for HeatKernel {
 
     fn linear(&self, input: usize) -> bool {
         input == 0
+    }
+
+    fn internal() -> bool {
+        true
     }
 
     fn cases() -> Vec<Case> {

@@ -44,6 +44,10 @@ impl Operator for MaskMul {
         input == 0
     }
 
+    fn internal() -> bool {
+        true
+    }
+
     fn cases() -> Vec<Case> {
         [&[2, 31, 7, 5][..], &[1, 16, 1, 1], &[3, 65]]
             .into_iter()

@@ -94,6 +94,25 @@ pub trait Operator {
         Vec::new()
     }
 
+    /// Whether only the engine makes it, so that no network may have it.
+    fn internal() -> bool
+    where
+        Self: Sized,
+    {
+        false
+    }
+
+    /// Whether it does the work of an [`Epilogue`], which fusion alone gives it.
+    fn fused(&self) -> bool {
+        false
+    }
+
+    /// Whether `input` is a parameter: a weight or statistic, which a network
+    /// gives as a constant. Holds for operators that are not fused.
+    fn parameter(&self, _input: usize) -> bool {
+        false
+    }
+
     /// Cases on which every device is held to the reference.
     fn cases() -> Vec<Case>
     where
@@ -124,6 +143,14 @@ macro_rules! operators {
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name)),* }
+            }
+
+            /// The names of the operators that a network can have; the engine
+            /// makes the others.
+            #[must_use]
+            pub fn network_names() -> Vec<&'static str> {
+                let all = [$((stringify!($name), $name::internal())),*];
+                all.into_iter().filter(|(_, internal)| !internal).map(|(name, _)| name).collect()
             }
 
             fn operator(&self) -> &dyn Operator {
@@ -211,6 +238,18 @@ impl Op {
     #[must_use]
     pub fn linear(&self, input: usize) -> bool {
         self.operator().linear(input)
+    }
+
+    /// See [`Operator::fused`].
+    #[must_use]
+    pub fn fused(&self) -> bool {
+        self.operator().fused()
+    }
+
+    /// See [`Operator::parameter`].
+    #[must_use]
+    pub fn parameter(&self, input: usize) -> bool {
+        self.operator().parameter(input)
     }
 
     /// See [`Operator::kinks`].

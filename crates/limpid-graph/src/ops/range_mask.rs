@@ -62,6 +62,10 @@ impl Operator for RangeMask {
         Cost::elementwise(inputs[0], 2)
     }
 
+    fn internal() -> bool {
+        true
+    }
+
     fn cases() -> Vec<Case> {
         let case = |name: &str, op: Self, shape: &[usize]| {
             Case::new(format!("range mask {name}"), op, vec![CaseInput::fixed(shape)])

@@ -56,6 +56,10 @@ impl Operator for RunningMoments {
         Cost::elementwise(inputs[3], 6)
     }
 
+    fn internal() -> bool {
+        true
+    }
+
     fn cases() -> Vec<Case> {
         [(1, 0), (4, 0), (3, 5)]
             .into_iter()

@@ -101,6 +101,10 @@ impl Operator for SeparableFilter {
         input == 0
     }
 
+    fn internal() -> bool {
+        true
+    }
+
     fn cases() -> Vec<Case> {
         [([1, 3, 17, 9], 3, false), ([2, 1, 7, 33], 2, true)]
             .into_iter()

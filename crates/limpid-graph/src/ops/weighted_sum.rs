@@ -63,6 +63,10 @@ impl Operator for WeightedSum {
         Cost::elementwise(inputs[2], 3)
     }
 
+    fn internal() -> bool {
+        true
+    }
+
     fn cases() -> Vec<Case> {
         let case = |name: &str, shape: [usize; 4], n: usize, b: Option<usize>| {
             let stack = |n| [n, shape[1], shape[2], shape[3]];

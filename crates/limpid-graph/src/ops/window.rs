@@ -39,8 +39,11 @@ impl Padding {
     }
 }
 
-/// The largest stride, dilation or padding that a model can sensibly have.
-const LIMIT: usize = 1 << 20;
+/// The largest stride, dilation or extent of a window that a model can sensibly have.
+const LIMIT: usize = 1 << 10;
+
+/// The largest padding: the reach of the largest window.
+const PADDING_LIMIT: usize = LIMIT * LIMIT;
 
 pub(super) fn check(
     strides: [usize; 2],
@@ -50,16 +53,19 @@ pub(super) fn check(
 ) -> Result<(), OpError> {
     let bad = |name, expected| Err(OpError::Attribute { name, expected });
     if strides.iter().any(|s| !(1..=LIMIT).contains(s)) {
-        return bad("strides", "between 1 and 2^20");
+        return bad("strides", "between 1 and 2^10");
     }
     if dilations.iter().any(|d| !(1..=LIMIT).contains(d)) {
-        return bad("dilations", "between 1 and 2^20");
+        return bad("dilations", "between 1 and 2^10");
     }
-    if pads.iter().any(|p| *p > LIMIT) {
+    if pads.iter().any(|p| *p > PADDING_LIMIT) {
         return bad("padding", "at most 2^20");
     }
     if kernel.iter().any(|k| !(1..=LIMIT).contains(k)) {
-        return bad("weight", "of a window of at least 1x1 and at most 2^20");
+        return bad(
+            "weight",
+            "of a window of at least 1x1 and at most 2^10 x 2^10",
+        );
     }
     Ok(())
 }

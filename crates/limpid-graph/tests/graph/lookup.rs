@@ -31,6 +31,8 @@ fn an_unknown_layer_suggests_similar_ones() {
         e.to_string()
             .starts_with("there is no layer `conv_heads`; similar names are `conv_head`")
     );
+    let far = g.layer("stage_4/unit_2").unwrap_err().to_string();
+    assert_eq!(far, "there is no layer `stage_4/unit_2`");
     let none = Graph::new().layer("a").unwrap_err().to_string();
     assert_eq!(none, "there is no layer `a`");
 }

@@ -1,7 +1,7 @@
 //! What every operator owes: a serialised form, refusals instead of panics,
 //! and a cost.
 
-use limpid_graph::case::Case;
+use limpid_graph::case::{Case, Role};
 use limpid_graph::ops::{Clip, Conv, ConvTranspose, Gemm, Padding, RangeMask, Reshape};
 use limpid_graph::reference::RefTensor;
 use limpid_graph::{Cost, Fact, Op, OpError};
@@ -24,6 +24,69 @@ fn every_operator_has_cases_with_names_of_their_own() {
     assert_eq!(names.len(), cases.len(), "a case's name is used twice");
     let covered: BTreeSet<&str> = cases.iter().map(|c| c.op.name()).collect();
     assert_eq!(covered, Op::NAMES.iter().copied().collect());
+}
+
+#[test]
+fn networks_have_no_operators_of_the_engine() {
+    let network = Op::network_names();
+    let internal: Vec<&str> = Op::NAMES
+        .iter()
+        .copied()
+        .filter(|n| !network.contains(n))
+        .collect();
+    assert_eq!(
+        internal,
+        [
+            "GaussianNoise",
+            "HeatKernel",
+            "MaskMul",
+            "RangeMask",
+            "RunningMoments",
+            "SeparableFilter",
+            "WeightedSum"
+        ]
+    );
+    for case in Op::cases() {
+        // Parameters are what cases give as constants, and fusion is by name.
+        let fused = case.op.fused();
+        for (i, input) in case.inputs.iter().enumerate() {
+            if case.op.parameter(i) && !fused {
+                assert_eq!(input.role, Role::Constant, "{} input {i}", case.name);
+            }
+        }
+    }
+    assert!(!Op::from(Gemm::default()).fused());
+    assert!(Op::cases().iter().any(|c| c.op.fused()));
+}
+
+#[test]
+fn windows_are_limited() {
+    let image = Fact::f32([1, 1, 1 << 11, 1 << 11]);
+    let refused = |conv: Conv, extent: usize| {
+        let weight = Fact::f32([1, 1, 1, extent]);
+        infer(&conv.into(), &[image.clone(), weight]).unwrap_err()
+    };
+    let attribute = |e: OpError| match e {
+        OpError::Attribute { name, .. } => name,
+        other => panic!("{other}"),
+    };
+    let plain = Conv::default;
+    assert_eq!(attribute(refused(plain(), 1025)), "weight");
+    let strides = [1, 1025];
+    assert_eq!(
+        attribute(refused(Conv { strides, ..plain() }, 1)),
+        "strides"
+    );
+    let dilations = [1025, 1];
+    let wide = Conv {
+        dilations,
+        ..plain()
+    };
+    assert_eq!(attribute(refused(wide, 1)), "dilations");
+    let weight = Fact::f32([1, 1, 1024, 1024]);
+    let strides = [1024; 2];
+    let largest = infer(&Conv { strides, ..plain() }.into(), &[image, weight]).unwrap();
+    assert_eq!(largest[0].shape.dims(), [1, 1, 2, 2]);
 }
 
 #[test]
