@@ -110,8 +110,20 @@ impl PackSpec {
         Some(row * self.taps + tap)
     }
 
-    /// Packs weights given in C order.
-    pub(crate) fn pack(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
+    /// Packs weights given in C order, their rows times `factors`.
+    pub(crate) fn pack(
+        &self,
+        weights: &[f32],
+        factors: Option<&[f32]>,
+    ) -> Result<AlignedBuffer, TensorError> {
+        if let Some(factors) = factors {
+            let row = weights.len() / self.inputs.max(1);
+            let mut scaled = AlignedBuffer::zeroed(size_of_val(weights))?;
+            for (i, to) in scaled.as_mut_slice::<f32>().iter_mut().enumerate() {
+                *to = weights[i] * factors[i / row];
+            }
+            return self.pack(scaled.as_slice(), None);
+        }
         if self.depthwise {
             return self.pack_depthwise(weights);
         }
@@ -150,30 +162,46 @@ impl PackSpec {
     }
 }
 
-type Entries = HashMap<(usize, PackSpec), (Weak<Tensor>, Weak<AlignedBuffer>)>;
+/// What a pack was made of: tensor and factors, kept as long as the entry so
+/// that their addresses are not given away.
+struct Entry {
+    tensor: Weak<Tensor>,
+    factors: Option<Weak<Tensor>>,
+    pack: Weak<AlignedBuffer>,
+}
+
+type Key = (usize, Option<usize>, PackSpec);
 
 /// The packs in use. They live as long as an executable holds them, so plans
 /// for several batches and for forward and gradient share theirs.
 #[derive(Default)]
-pub(crate) struct PackCache(Mutex<Entries>);
+pub(crate) struct PackCache(Mutex<HashMap<Key, Entry>>);
 
 impl PackCache {
-    /// The pack of a tensor, made now unless it is in use already.
+    /// The pack of a tensor, its rows times `factors`, made now unless it is in use already.
     pub(crate) fn get(
         &self,
         tensor: &Arc<Tensor>,
+        factors: Option<&Arc<Tensor>>,
         spec: PackSpec,
     ) -> Result<Arc<AlignedBuffer>, TensorError> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // While its weak reference is kept here, a tensor's address is not
-        // given to another.
-        let key = (Arc::as_ptr(tensor) as usize, spec);
-        if let Some(pack) = entries.get(&key).and_then(|(_, pack)| pack.upgrade()) {
+        let address = |t: &Arc<Tensor>| Arc::as_ptr(t).addr();
+        let key = (address(tensor), factors.map(address), spec);
+        if let Some(pack) = entries.get(&key).and_then(|e| e.pack.upgrade()) {
             return Ok(pack);
         }
-        entries.retain(|_, (tensor, pack)| tensor.strong_count() > 0 && pack.strong_count() > 0);
-        let pack = Arc::new(spec.pack(tensor.data())?);
-        entries.insert(key, (Arc::downgrade(tensor), Arc::downgrade(&pack)));
+        entries.retain(|_, e| {
+            let alive = |t: &Weak<Tensor>| t.strong_count() > 0;
+            alive(&e.tensor) && e.factors.as_ref().is_none_or(alive) && e.pack.strong_count() > 0
+        });
+        let pack = Arc::new(spec.pack(tensor.data(), factors.map(|f| f.data()))?);
+        let entry = Entry {
+            tensor: Arc::downgrade(tensor),
+            factors: factors.map(Arc::downgrade),
+            pack: Arc::downgrade(&pack),
+        };
+        entries.insert(key, entry);
         Ok(pack)
     }
 }
@@ -219,14 +247,14 @@ mod tests {
     fn packs_are_shared_and_let_go() {
         let cache = PackCache::default();
         let tensor = Arc::new(Tensor::new([2, 3], vec![1.0; 6]).unwrap());
-        let pack = cache.get(&tensor, spec(2, 3, 1)).unwrap();
+        let pack = cache.get(&tensor, None, spec(2, 3, 1)).unwrap();
         assert!(Arc::ptr_eq(
             &pack,
-            &cache.get(&tensor, spec(2, 3, 1)).unwrap()
+            &cache.get(&tensor, None, spec(2, 3, 1)).unwrap()
         ));
         drop((pack, tensor));
         let other = Arc::new(Tensor::new([2, 3], vec![2.0; 6]).unwrap());
-        let pack = cache.get(&other, spec(2, 3, 1)).unwrap();
+        let pack = cache.get(&other, None, spec(2, 3, 1)).unwrap();
         assert_eq!(pack.as_slice::<f32>()[0], 2.0);
         assert_eq!(cache.0.lock().unwrap().len(), 1);
     }

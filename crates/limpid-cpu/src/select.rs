@@ -42,12 +42,14 @@ pub(crate) fn select(op: &Op, inputs: &[&Fact], isa: Isa) -> Result<Box<dyn Kern
     let vectors = isa.tile_vectors();
     Ok(match op {
         Op::Conv(conv) => {
-            let (shapes, layouts, bias) = window(inputs.len() - conv.epilogue.inputs())?;
+            let (shapes, layouts, bias) =
+                window(inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled))?;
             let kernel = ConvKernel::conv(conv, shapes, layouts, bias, vectors);
             Box::new(kernel.ok_or_else(no_layout)?)
         }
         Op::ConvTranspose(conv) => {
-            let (shapes, layouts, bias) = window(inputs.len() - conv.epilogue.inputs())?;
+            let (shapes, layouts, bias) =
+                window(inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled))?;
             let kernel = ConvKernel::transpose(conv, shapes, layouts, bias, vectors);
             Box::new(kernel.ok_or_else(no_layout)?)
         }

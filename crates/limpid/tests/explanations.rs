@@ -104,7 +104,7 @@ fn grad_cams_agree() {
 fn integrated_gradients_agree() {
     let session = embedded();
     for name in PHOTOS {
-        let method = IntegratedGradients::new().steps(16);
+        let method = IntegratedGradients::new().steps(64);
         check(&session, name, "integrated-gradients", &method);
     }
 }
@@ -128,7 +128,7 @@ fn quadratures_agree() {
 fn blur_integrated_gradients_agree() {
     let session = embedded();
     for name in PHOTOS {
-        let method = BlurIntegratedGradients::new().steps(16);
+        let method = BlurIntegratedGradients::new().steps(64);
         check(&session, name, "blur-ig", &method);
     }
 }
@@ -147,7 +147,7 @@ fn variables_agree() {
 fn pair_mode_is_pairs_library() {
     let session = embedded();
     for name in PHOTOS {
-        let method = BlurIntegratedGradients::new().steps(16).mode(Mode::Pair);
+        let method = BlurIntegratedGradients::new().steps(64).mode(Mode::Pair);
         check(&session, name, "blur-ig.pair", &method);
     }
 }

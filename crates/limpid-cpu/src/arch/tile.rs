@@ -69,8 +69,10 @@ pub(crate) struct Blocks {
 pub(crate) struct Sweep<'a> {
     pub(crate) input: &'a [f32],
     pub(crate) weights: &'a [f32],
-    /// Where the sums begin: a vector for each of the tile's, or zero.
+    /// What is added to the sums: a vector for each of the tile's, or zero.
     pub(crate) bias: Option<&'a [f32]>,
+    /// A factor of the sums before the bias.
+    pub(crate) scale: Option<&'a [f32]>,
     pub(crate) taps: &'a Taps,
     pub(crate) blocks: Blocks,
     /// The first position's place in the input, which its taps are relative to.
@@ -222,8 +224,8 @@ fn run_dense<const P: usize, const V: usize>(
 /// Panics unless `positions` positions of `sweep` are inside its slices.
 fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
     let b = &sweep.blocks;
-    if let Some(bias) = sweep.bias {
-        assert!(bias.len() >= vectors * LANES, "bias of the tile");
+    for per_channel in [sweep.bias, sweep.scale].into_iter().flatten() {
+        assert!(per_channel.len() >= vectors * LANES, "bias of the tile");
     }
     if sweep.taps.list.is_empty() {
         return;
@@ -246,8 +248,8 @@ fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
 
 /// As [`check_dense`], for vectors of input.
 fn check_depthwise(sweep: &Sweep<'_>, positions: usize) {
-    if let Some(bias) = sweep.bias {
-        assert!(bias.len() >= LANES, "bias of the tile");
+    for per_channel in [sweep.bias, sweep.scale].into_iter().flatten() {
+        assert!(per_channel.len() >= LANES, "bias of the tile");
     }
     if sweep.taps.list.is_empty() {
         return;
@@ -321,7 +323,7 @@ impl<const P: usize, const V: usize, const NEAR: bool> Vectorize
         let b = sweep.blocks;
         let span = (PARTIAL / (b.depth * sweep.taps.list.len()).max(1)).max(1);
         for tile in 0..tiles {
-            let mut acc = start::<S, P, V>(s, sweep.bias);
+            let mut acc = start::<S, P, V>(s, sweep);
             let mut whole = [[s.splat(0.0); V]; P];
             let start = sweep.start + (tile * P * step) as isize;
             for block in 0..b.count {
@@ -361,6 +363,7 @@ impl<const P: usize, const V: usize, const NEAR: bool> Vectorize
                 }
             }
             add_all(s, &mut acc, whole);
+            scale(s, &mut acc, sweep);
             finish(s, acc, store, store.at + tile * P * store.step);
         }
     }
@@ -392,7 +395,7 @@ impl<const P: usize> Vectorize for Depthwise<'_, '_, '_, '_, P> {
         }
         let Self(tiles, sweep, store) = self;
         for tile in 0..tiles {
-            let mut acc = start::<S, P, 1>(s, sweep.bias);
+            let mut acc = start::<S, P, 1>(s, sweep);
             let start = sweep.start + (tile * P * sweep.step) as isize;
             for tap in &sweep.taps.list {
                 let x = sweep.input.as_ptr().wrapping_offset(start + tap.input);
@@ -407,22 +410,47 @@ impl<const P: usize> Vectorize for Depthwise<'_, '_, '_, '_, P> {
                     }
                 }
             }
+            scale(s, &mut acc, sweep);
             finish(s, acc, store, store.at + tile * P * store.step);
         }
     }
 }
 
-/// The sums before the first product.
+/// The sums before the first product: the bias, unless it comes after a factor.
 #[inline(always)]
-fn start<S: Simd, const P: usize, const V: usize>(s: S, bias: Option<&[f32]>) -> [[S::V; V]; P] {
-    let mut vectors = [s.splat(0.0); V];
-    if let Some(bias) = bias {
-        for v in 0..V {
-            // SAFETY: the checks found the bias to be of at least V vectors.
-            vectors[v] = unsafe { s.load(&*bias.as_ptr().add(v * LANES).cast()) };
+fn start<S: Simd, const P: usize, const V: usize>(s: S, sweep: &Sweep<'_>) -> [[S::V; V]; P] {
+    [per_channel(s, sweep.bias.filter(|_| sweep.scale.is_none())); P]
+}
+
+/// Multiplies the sums by their channel's factor and adds the bias.
+#[inline(always)]
+fn scale<S: Simd, const P: usize, const V: usize>(
+    s: S,
+    acc: &mut [[S::V; V]; P],
+    sweep: &Sweep<'_>,
+) {
+    if sweep.scale.is_some() {
+        let factors: [S::V; V] = per_channel(s, sweep.scale);
+        let bias: [S::V; V] = per_channel(s, sweep.bias);
+        for p in 0..P {
+            for v in 0..V {
+                acc[p][v] = s.fma(acc[p][v], factors[v], bias[v]);
+            }
         }
     }
-    [vectors; P]
+}
+
+/// A value for each channel of a tile, or zero.
+#[inline(always)]
+fn per_channel<S: Simd, const V: usize>(s: S, values: Option<&[f32]>) -> [S::V; V] {
+    let mut vectors = [s.splat(0.0); V];
+    if let Some(values) = values {
+        for v in 0..V {
+            // SAFETY: the checks found these to be at least V vectors.
+            vectors[v] = unsafe { s.load(&*values.as_ptr().add(v * LANES).cast()) };
+        }
+    }
+    vectors
 }
 
 /// Finishes and stores a tile whose first position is at `at`. Each piece of

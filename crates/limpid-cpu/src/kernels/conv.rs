@@ -19,6 +19,7 @@ pub(crate) struct ConvKernel {
     weight: Layout,
     epilogue: Epilogue,
     has_bias: bool,
+    scaled: bool,
     planar: bool,
     pack: Option<Arc<AlignedBuffer>>,
     name: &'static str,
@@ -104,7 +105,7 @@ impl ConvKernel {
             geometry,
             weight_layout,
             &op.epilogue,
-            has_bias,
+            [has_bias, op.scaled],
             phases,
             steps,
         ))
@@ -128,7 +129,7 @@ impl ConvKernel {
             geometry,
             weight_layout,
             &op.epilogue,
-            has_bias,
+            [has_bias, op.scaled],
             phases,
             steps,
         ))
@@ -138,7 +139,7 @@ impl ConvKernel {
         (source, destination, spec): (Source, Destination, PackSpec),
         weight: Layout,
         epilogue: &Epilogue,
-        has_bias: bool,
+        [has_bias, scaled]: [bool; 2],
         phases: Vec<([usize; 2], Vec<Offset>)>,
         [in_step, out_step]: [[usize; 2]; 2],
     ) -> Self {
@@ -155,6 +156,7 @@ impl ConvKernel {
             weight,
             epilogue: *epilogue,
             has_bias,
+            scaled,
             pack: None,
             name,
         }
@@ -212,6 +214,19 @@ fn transpose_phases(
     phases
 }
 
+impl ConvKernel {
+    fn scale_input(&self) -> usize {
+        2 + usize::from(self.has_bias)
+    }
+
+    /// The input whose factors are multiplied into the packed weights: a
+    /// transposed convolution scales its input, which its weights can do as
+    /// well. (It is linear: their rounding moves no kink.)
+    fn packed_scale(&self) -> Option<usize> {
+        (self.scaled && self.window.spec().transposed).then(|| self.scale_input())
+    }
+}
+
 impl Kernel for ConvKernel {
     fn name(&self) -> &'static str {
         self.name
@@ -222,11 +237,15 @@ impl Kernel for ConvKernel {
         constants: &[Option<&Arc<Tensor>>],
         caches: &Caches,
     ) -> Result<Vec<usize>, DeviceError> {
-        let Some(weight) = constants[1] else {
+        let scale = self.packed_scale();
+        let (Some(weight), Some(factors)) = (
+            constants[1],
+            scale.map_or(Some(None), |i| constants[i].map(Some)),
+        ) else {
             return Ok(Vec::new());
         };
-        self.pack = Some(caches.packs.get(weight, self.window.spec())?);
-        Ok(vec![1])
+        self.pack = Some(caches.packs.get(weight, factors, self.window.spec())?);
+        Ok([1].into_iter().chain(scale).collect())
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
@@ -234,21 +253,24 @@ impl Kernel for ConvKernel {
         let pack = match &self.pack {
             Some(pack) => pack,
             None => {
-                here = pack_operand(self.window.spec(), self.weight, io.input(1))?;
+                let factors = self.packed_scale().map(|i| io.input(i));
+                here = pack_operand(self.window.spec(), self.weight, io.input(1), factors)?;
                 &here
             }
         };
         let (input, finish) = (io.input(0), finish::of(&self.epilogue, io));
         let bias = self.has_bias.then(|| io.input(2));
+        let scaled = self.scaled && self.packed_scale().is_none();
+        let affine = [bias, scaled.then(|| io.input(self.scale_input()))];
         let (out, masks) = io.outputs();
         if self.planar && !finish::is_none(&finish) {
             let none = Finish::default();
             self.window
-                .run(input, pack.as_slice(), bias, out, &mut [], none, cx);
+                .run(input, pack.as_slice(), affine, out, &mut [], none, cx);
             finish::apply(finish, out, masks, cx);
         } else {
             self.window
-                .run(input, pack.as_slice(), bias, out, masks, finish, cx);
+                .run(input, pack.as_slice(), affine, out, masks, finish, cx);
         }
         Ok(())
     }
@@ -259,9 +281,10 @@ pub(super) fn pack_operand(
     spec: PackSpec,
     layout: Layout,
     storage: &[f32],
+    factors: Option<&[f32]>,
 ) -> Result<AlignedBuffer, DeviceError> {
     let elements = layout.images() * layout.image_elements();
     let mut weights = scratch::<f32>(elements)?;
     layout.store_c(storage, weights.as_mut_slice());
-    Ok(spec.pack(weights.as_slice())?)
+    Ok(spec.pack(weights.as_slice(), factors)?)
 }

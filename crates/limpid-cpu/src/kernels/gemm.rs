@@ -66,7 +66,7 @@ impl Kernel for GemmKernel {
         let Some(weight) = constants[1] else {
             return Ok(Vec::new());
         };
-        self.pack = Some(caches.packs.get(weight, self.window.spec())?);
+        self.pack = Some(caches.packs.get(weight, None, self.window.spec())?);
         Ok(vec![1])
     }
 
@@ -75,7 +75,7 @@ impl Kernel for GemmKernel {
         let pack = match &self.pack {
             Some(pack) => pack,
             None => {
-                here = pack_operand(self.window.spec(), self.weight, io.input(1))?;
+                here = pack_operand(self.window.spec(), self.weight, io.input(1), None)?;
                 &here
             }
         };
@@ -84,15 +84,22 @@ impl Kernel for GemmKernel {
         let (out, masks) = io.outputs();
         if self.rows <= 1 {
             self.window
-                .run(input, pack.as_slice(), bias, out, masks, finish, cx);
+                .run(input, pack.as_slice(), [bias, None], out, masks, finish, cx);
             return Ok(());
         }
         // The tiles put a block's rows side by side, a matrix a row's blocks.
         let mut columns = scratch::<f32>(out.len())?;
         let columns = columns.as_mut_slice::<f32>();
         let none = Finish::default();
-        self.window
-            .run(input, pack.as_slice(), bias, columns, &mut [], none, cx);
+        self.window.run(
+            input,
+            pack.as_slice(),
+            [bias, None],
+            columns,
+            &mut [],
+            none,
+            cx,
+        );
         let (rows, width) = (self.rows, out.len() / self.rows);
         let columns = &*columns;
         let batch = (TASK / width.max(1)).max(1);

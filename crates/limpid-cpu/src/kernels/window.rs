@@ -226,7 +226,7 @@ impl Window {
         &self,
         input: &[f32],
         weights: &[f32],
-        bias: Option<&[f32]>,
+        [bias, scale]: [Option<&[f32]>; 2],
         out: &mut [f32],
         masks: &mut [u16],
         finish: Finish<'_>,
@@ -300,6 +300,7 @@ impl Window {
             input,
             weights,
             bias,
+            scale,
             finish,
             cx,
         };
@@ -327,6 +328,7 @@ struct Job<'a> {
     input: &'a [f32],
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
+    scale: Option<&'a [f32]>,
     finish: Finish<'a>,
     cx: Context<'a>,
 }
@@ -367,6 +369,7 @@ impl Job<'_> {
                     input: self.input,
                     weights: &self.weights[tile.at..],
                     bias: self.bias.map(|b| &b[tile.first * LANES..]),
+                    scale: self.scale.map(|s| &s[tile.first * LANES..]),
                     taps,
                     blocks: Blocks {
                         count: tile.blocks,
@@ -483,6 +486,7 @@ impl Job<'_> {
                     input: &rows,
                     weights: &self.weights[tile.at..],
                     bias: self.bias.map(|b| &b[tile.first * LANES..]),
+                    scale: self.scale.map(|s| &s[tile.first * LANES..]),
                     taps: &taps,
                     blocks: Blocks {
                         count: 1,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// 2-D convolution (cross-correlation, as in every framework).
 ///
 /// Inputs: x `[N, C, H, W]`, weight `[M, C / groups, kH, kW]`, optionally bias
-/// `[M]`, then those of the epilogue. Output: `[N, M, oH, oW]`.
+/// `[M]`, if `scaled` a factor `[M]` of the sum before the bias, then those of
+/// the epilogue. Output: `[N, M, oH, oW]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conv {
@@ -20,6 +21,10 @@ pub struct Conv {
     pub groups: usize,
     /// Zeros around the input.
     pub padding: Padding,
+    /// Whether there is a factor for each output channel: a batch normalisation that
+    /// was folded in, which leaves the weights as they are. Passes set it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scaled: bool,
     /// Work done on the result before it is stored.
     #[serde(skip_serializing_if = "Epilogue::is_none")]
     pub epilogue: Epilogue,
@@ -32,6 +37,7 @@ impl Default for Conv {
             dilations: [1, 1],
             groups: 1,
             padding: Padding::Explicit([0; 4]),
+            scaled: false,
             epilogue: Epilogue::default(),
         }
     }
@@ -50,7 +56,8 @@ impl Conv {
 impl Operator for Conv {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         let (own, extra) = self.epilogue.split(inputs)?;
-        arity(own, "2 or 3", |n| n == 2 || n == 3)?;
+        let (own, scale) = own.split_at(own.len().saturating_sub(usize::from(self.scaled)));
+        arity(own, "2 or 3, and a scale", |n| n == 2 || n == 3)?;
         let [n, c, h, w] = image(inputs, 0)?;
         let [m, per_group, kh, kw] = image(inputs, 1)?;
         let groups = self.groups;
@@ -62,9 +69,9 @@ impl Operator for Conv {
         }
         let expected = format!("[M, {}, kH, kW] for {c} channels", c / groups);
         shaped(inputs, 1, expected, per_group == c / groups)?;
-        if own.len() == 3 {
-            typed(inputs, 2, limpid_tensor::DType::F32)?;
-            shaped(inputs, 2, format!("[{m}]"), *inputs[2].shape == [m])?;
+        for i in 2..own.len() + scale.len() {
+            typed(inputs, i, limpid_tensor::DType::F32)?;
+            shaped(inputs, i, format!("[{m}]"), *inputs[i].shape == [m])?;
         }
         let explicit = match self.padding {
             Padding::Explicit(pads) => pads,
@@ -89,11 +96,13 @@ impl Operator for Conv {
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let (own, extra) = self.epilogue.split(inputs).expect("accepted before");
+        let (own, scale) = own.split_at(own.len() - usize::from(self.scaled));
         let (x, weight) = (own[0], own[1]);
         let [n, c, h, w] = [0, 1, 2, 3].map(|i| x.shape[i]);
         let [m, per_group, kh, kw] = [0, 1, 2, 3].map(|i| weight.shape[i]);
         let pads = self.pads(&x.shape, &weight.shape);
         let plain = Self {
+            scaled: false,
             epilogue: Epilogue::default(),
             ..self.clone()
         };
@@ -108,7 +117,6 @@ impl Operator for Conv {
         for (image, o, oy) in (0..n).flat_map(|i| (0..m).flat_map(move |o| (0..oh).map(move |y| (i, o, y)))) {
             let bias = own.get(2).map_or(0.0, |b| b.data[o]);
             let row = &mut out.data[((image * m + o) * oh + oy) * ow..][..ow];
-            row.fill(bias);
             let first = o / (m / self.groups) * per_group;
             for (ic, ky, kx) in taps(per_group, kh, kw) {
                 let weight = weight.data[((o * per_group + ic) * kh + ky) * kw + kx];
@@ -123,6 +131,10 @@ impl Operator for Conv {
                         *out += v * weight;
                     }
                 }
+            }
+            let scale = scale.first().map_or(1.0, |s| s.data[o]);
+            for out in row {
+                *out = *out * scale + bias;
             }
         }
         self.epilogue.reference(out, extra)
@@ -150,10 +162,14 @@ impl Operator for Conv {
                 let covered = (out[d + 2] - 1) * self.strides[d] + span;
                 (x[d + 2] + pads[d] + pads[d + 2]).saturating_sub(covered)
             }),
+            scaled: self.scaled,
             epilogue: Epilogue::default(),
         };
-        let weight = cx.constant_input(1)?;
-        cx.push(transpose, &[g, weight])
+        let mut inputs = vec![g, cx.constant_input(1)?];
+        if self.scaled {
+            inputs.push(cx.constant_input(cx.inputs() - 1)?);
+        }
+        cx.push(transpose, &inputs)
     }
 
     fn cost(&self, inputs: &[&Fact], outputs: &[&Fact]) -> Cost {
@@ -167,11 +183,11 @@ impl Operator for Conv {
     }
 
     fn parameter(&self, input: usize) -> bool {
-        (1..3).contains(&input)
+        (1..4).contains(&input)
     }
 
     fn fused(&self) -> bool {
-        !self.epilogue.is_none()
+        self.scaled || !self.epilogue.is_none()
     }
 
     fn cases() -> Vec<Case> {
@@ -202,10 +218,17 @@ impl Operator for Conv {
                     dilations: [dilation; 2],
                     groups,
                     padding,
-                    epilogue: Epilogue::default(),
+                    ..Self::default()
                 };
                 let name = format!("conv {x:?} {weight:?} s{stride} d{dilation} g{groups} {padding:?}");
                 let random = vec![CaseInput::variable(&x), CaseInput::constant(&weight)];
+                let scaled = Self {
+                    scaled: true,
+                    ..op.clone()
+                };
+                let mut inputs = random.clone();
+                inputs.extend([1, 2].map(|_| CaseInput::constant(&weight[..1])));
+                let scaled = Case::new(format!("{name} scaled"), scaled, inputs);
                 let exact = vec![
                     CaseInput::integers(&x, -4, 4),
                     CaseInput::constant(&weight).integer_valued(-4, 4),
@@ -214,6 +237,7 @@ impl Operator for Conv {
                 [
                     Case::new(name.clone(), op.clone(), random),
                     Case::new(format!("{name} exact"), op, exact),
+                    scaled,
                 ]
             })
             .collect();

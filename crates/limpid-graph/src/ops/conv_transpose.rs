@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The transpose of a 2-D convolution, which is also a convolution's input gradient.
 ///
 /// Inputs: x `[N, M, H, W]`, weight `[M, C / groups, kH, kW]`, optionally bias
-/// `[C]`, then those of the epilogue. Output: `[N, C, oH, oW]` with
+/// `[C]`, if `scaled` a factor `[M]` of x, then those of the epilogue. Output: `[N, C, oH, oW]` with
 /// oH = (H - 1) * stride + dilation * (kH - 1) + 1 - pads + output_padding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -23,6 +23,10 @@ pub struct ConvTranspose {
     pub pads: [usize; 4],
     /// Rows and columns of the output beyond the last window.
     pub output_padding: [usize; 2],
+    /// Whether there is a factor for each input channel: a batch normalisation that
+    /// was folded in, which leaves the weights as they are. Passes set it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scaled: bool,
     /// Work done on the result before it is stored.
     #[serde(skip_serializing_if = "Epilogue::is_none")]
     pub epilogue: Epilogue,
@@ -36,6 +40,7 @@ impl Default for ConvTranspose {
             groups: 1,
             pads: [0; 4],
             output_padding: [0; 2],
+            scaled: false,
             epilogue: Epilogue::default(),
         }
     }
@@ -53,7 +58,8 @@ impl ConvTranspose {
 impl Operator for ConvTranspose {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         let (own, extra) = self.epilogue.split(inputs)?;
-        arity(own, "2 or 3", |n| n == 2 || n == 3)?;
+        let (own, scale) = own.split_at(own.len().saturating_sub(usize::from(self.scaled)));
+        arity(own, "2 or 3, and a scale", |n| n == 2 || n == 3)?;
         let [n, m, h, w] = image(inputs, 0)?;
         let [rows, per_group, kh, kw] = image(inputs, 1)?;
         shaped(inputs, 1, format!("[{m}, C / groups, kH, kW]"), rows == m)?;
@@ -75,6 +81,11 @@ impl Operator for ConvTranspose {
             typed(inputs, 2, limpid_tensor::DType::F32)?;
             shaped(inputs, 2, format!("[{c}]"), *inputs[2].shape == [c])?;
         }
+        if !scale.is_empty() {
+            let i = own.len();
+            typed(inputs, i, limpid_tensor::DType::F32)?;
+            shaped(inputs, i, format!("[{m}]"), *inputs[i].shape == [m])?;
+        }
         let (oh, ow) = (self.extent(h, kh, 0), self.extent(w, kw, 1));
         let fits = oh.is_some() && ow.is_some();
         shaped(inputs, 0, "larger than the padding cut off", fits)?;
@@ -84,6 +95,7 @@ impl Operator for ConvTranspose {
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let (own, extra) = self.epilogue.split(inputs).expect("accepted before");
+        let (own, scale) = own.split_at(own.len() - usize::from(self.scaled));
         let (x, weight) = (own[0], own[1]);
         let [n, m, h, w] = [0, 1, 2, 3].map(|i| x.shape[i]);
         let [_, per_group, kh, kw] = [0, 1, 2, 3].map(|i| weight.shape[i]);
@@ -97,7 +109,8 @@ impl Operator for ConvTranspose {
             let row = &x.data[((image * m + o) * h + y) * w..][..w];
             let first = o / (m / self.groups) * per_group;
             for (ic, ky, kx) in conv::taps(per_group, kh, kw) {
-                let weight = weight.data[((o * per_group + ic) * kh + ky) * kw + kx];
+                let weight = weight.data[((o * per_group + ic) * kh + ky) * kw + kx]
+                    * scale.first().map_or(1.0, |s| s.data[o]);
                 let to = y * self.strides[0] + ky * self.dilations[0];
                 let Some(to) = to.checked_sub(self.pads[0]).filter(|y| *y < oh) else {
                     continue;
@@ -129,9 +142,14 @@ impl Operator for ConvTranspose {
             dilations: self.dilations,
             groups: self.groups,
             padding: Padding::Explicit(self.pads),
+            scaled: self.scaled,
             epilogue: Epilogue::default(),
         };
-        cx.push(conv, &[g, weight])
+        let mut inputs = vec![g, weight];
+        if self.scaled {
+            inputs.push(cx.constant_input(cx.inputs() - 1)?);
+        }
+        cx.push(conv, &inputs)
     }
 
     fn cost(&self, inputs: &[&Fact], _outputs: &[&Fact]) -> Cost {
@@ -145,11 +163,11 @@ impl Operator for ConvTranspose {
     }
 
     fn parameter(&self, input: usize) -> bool {
-        (1..3).contains(&input)
+        (1..4).contains(&input)
     }
 
     fn fused(&self) -> bool {
-        !self.epilogue.is_none()
+        self.scaled || !self.epilogue.is_none()
     }
 
     fn cases() -> Vec<Case> {
@@ -176,12 +194,19 @@ impl Operator for ConvTranspose {
                     groups,
                     pads,
                     output_padding,
-                    epilogue: Epilogue::default(),
+                    ..Self::default()
                 };
                 let name = format!(
                     "conv transpose {x:?} {weight:?} s{stride} d{dilation} g{groups} {pads:?}"
                 );
                 let random = vec![CaseInput::variable(&x), CaseInput::constant(&weight)];
+                let scaled = Self {
+                    scaled: true,
+                    ..op.clone()
+                };
+                let mut inputs = random.clone();
+                inputs.push(CaseInput::constant(&weight[..1]));
+                let scaled = Case::new(format!("{name} scaled"), scaled, inputs);
                 let exact = vec![
                     CaseInput::integers(&x, -4, 4),
                     CaseInput::constant(&weight).integer_valued(-4, 4),
@@ -189,6 +214,7 @@ impl Operator for ConvTranspose {
                 [
                     Case::new(name.clone(), op.clone(), random),
                     Case::new(format!("{name} exact"), op, exact),
+                    scaled,
                 ]
             })
             .collect();

@@ -145,6 +145,12 @@ impl VjpContext<'_> {
         self.cotangents[output]
     }
 
+    /// The number of inputs.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
     /// Type and shape of an input, which cost nothing to know.
     #[must_use]
     pub fn input_fact(&self, input: usize) -> &Fact {
