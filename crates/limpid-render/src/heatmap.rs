@@ -44,6 +44,45 @@ impl Heatmap<'_> {
         }
     }
 
+    /// The map averaged over its neighbourhood, for the eye: a Gaussian of
+    /// standard deviation `sigma` in cells (0.1 to 16), cut off at three of
+    /// them, edges continued. Maps of single pixels alternate in sign from one
+    /// to the next, so that their raw values look like scattered dots.
+    ///
+    /// # Errors
+    /// If the map does not have its stated size or is not finite.
+    ///
+    /// ```
+    /// let map = limpid_render::Heatmap { data: &[0.0, 4.0, 0.0], height: 1, width: 3 };
+    /// let smooth = map.smoothed(1.0)?;
+    /// assert!(smooth[1] < 4.0 && smooth[0] > 0.0 && smooth[0] == smooth[2]);
+    /// # Ok::<(), limpid_render::RenderError>(())
+    /// ```
+    pub fn smoothed(&self, sigma: f64) -> Result<Vec<f32>, RenderError> {
+        self.validate()?;
+        let sigma = if sigma.is_nan() {
+            1.0
+        } else {
+            sigma.clamp(0.1, 16.0)
+        };
+        let radius = (3.0 * sigma).ceil() as isize;
+        let taps: Vec<f64> = (-radius..=radius)
+            .map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp())
+            .collect();
+        let total: f64 = taps.iter().sum();
+        let (h, w) = (self.height, self.width);
+        let mean = |at: usize, end: usize, value: &dyn Fn(usize) -> f64| {
+            let near = |i: usize| (at as isize + i as isize - radius).clamp(0, end as isize - 1);
+            let terms = taps.iter().enumerate();
+            terms.map(|(i, t)| t * value(near(i) as usize)).sum::<f64>() / total
+        };
+        let rows: Vec<f64> = (0..h * w)
+            .map(|i| mean(i % w, w, &|x| f64::from(self.data[i / w * w + x])))
+            .collect();
+        let columns = (0..h * w).map(|i| mean(i / w, h, &|y| rows[y * w + i % w]));
+        Ok(columns.map(|v| v as f32).collect())
+    }
+
     /// Value between the grid's points, by two taps for each axis.
     pub(crate) fn sample(&self, column: Taps, row: Taps) -> f64 {
         let at = |r: usize, c: usize| f64::from(self.data[r * self.width + c]);

@@ -4,6 +4,10 @@ use limpid_render::{CropRect, Heatmap, OverlayOptions, Photo, RgbImage, encode_n
 use serde::Serialize;
 use std::path::Path;
 
+/// The standard deviation, in the model's pixels, of the average by which maps
+/// of single pixels are drawn.
+const VIEW_SIGMA: f64 = 1.2;
+
 /// A map and all that is needed to make it again.
 #[derive(Debug, Clone)]
 pub struct Explanation {
@@ -187,7 +191,9 @@ impl Explanation {
         Ok(encode_npy(map.dims(), map.data())?)
     }
 
-    /// The map over the picture that it explains.
+    /// The map over the picture that it explains. A map of single pixels is
+    /// averaged over its nearest neighbours for the eye, and the caption says
+    /// so; the raw map stays as it is.
     ///
     /// # Errors
     /// When the map cannot be drawn.
@@ -202,6 +208,15 @@ impl Explanation {
         let crop = self.crop.unwrap_or(whole);
         let [map_height, map_width] = self.attribution.grid();
         let sum = self.attribution.channel_sum();
+        let raw = Heatmap {
+            data: &sum,
+            height: map_height,
+            width: map_width,
+        };
+        let smoothed = match self.attribution.domain {
+            Domain::Input => Some(raw.smoothed(VIEW_SIGMA)?),
+            _ => None,
+        };
         let m = &self.manifest;
         let title = format!("{} \u{b7} {}", m.target.index, m.target.label);
         let picture = limpid_render::Overlay {
@@ -211,9 +226,8 @@ impl Explanation {
                 height,
             },
             map: Heatmap {
-                data: &sum,
-                height: map_height,
-                width: map_width,
+                data: smoothed.as_deref().unwrap_or(&sum),
+                ..raw
             },
             crop: CropRect {
                 x: crop.x,
@@ -225,35 +239,26 @@ impl Explanation {
             subtitle: &self.subtitle(),
             signed: self.attribution.signed,
         }
-        .render(&self.view())?;
+        .render(&OverlayOptions::default())?;
         Ok(Overlay(picture))
-    }
-
-    /// A map of single pixels is spiky: its colours end earlier, so that more
-    /// than its few largest values can be seen.
-    fn view(&self) -> OverlayOptions {
-        let percentile = match self.attribution.domain {
-            Domain::Input => 97.0,
-            _ => 99.5,
-        };
-        OverlayOptions {
-            percentile,
-            ..OverlayOptions::default()
-        }
     }
 
     fn subtitle(&self) -> String {
         let m = &self.manifest;
         let smoothed = match m.parameters.get("smooth") {
-            Some(n) if self.smoothed => format!(" \u{d7} {n} draws"),
+            Some(n) if self.smoothed && m.method == "smoothgrad" => format!(" of {n} draws"),
+            Some(n) if self.smoothed => format!(" + smoothgrad of {n} draws"),
             _ => String::new(),
         };
-        let layer = match &self.attribution.domain {
-            Domain::Layer(name) => format!(" at {name}"),
-            _ => String::new(),
+        let (layer, view) = match &self.attribution.domain {
+            Domain::Layer(name) => (format!(" at {name}"), String::new()),
+            _ => {
+                let view = format!(" \u{b7} drawn smoothed by {VIEW_SIGMA} pixels");
+                (String::new(), view)
+            }
         };
         format!(
-            "{}{smoothed}{layer} \u{b7} score {:.2} \u{b7} probability {:.1} %",
+            "{}{smoothed}{layer} \u{b7} score {:.2} \u{b7} probability {:.1} %{view}",
             m.method,
             m.score,
             100.0 * m.probability

@@ -28,17 +28,13 @@ pub struct LayerInfo {
 }
 
 impl Model {
-    /// A bundle directory, or the name of the embedded model.
+    /// A bundle directory (what exists or has a separator in it), or the name of
+    /// the embedded model.
     ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
     pub fn open(model: impl AsRef<Path>) -> Result<Self, Error> {
-        let model = model.as_ref();
-        let name = model.to_str().unwrap_or_default();
-        if !model.exists() && !name.contains(std::path::MAIN_SEPARATOR) {
-            return Ok(Self(Arc::new(limpid_model::Model::find(name)?)));
-        }
-        Ok(Self(Arc::new(limpid_model::Model::open(model)?)))
+        Ok(Self(Arc::new(limpid_model::Model::find(model)?)))
     }
 
     /// The embedded ImageNet classifier.
