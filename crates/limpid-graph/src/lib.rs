@@ -3,7 +3,7 @@
 //!
 //! A [`Graph`] is a list of nodes in topological order, each an [`Op`] with
 //! its inputs and outputs. [`passes`] are pure functions from graph to graph:
-//! folding, reverse mode ([`passes::vjp`]), fusion, dead code. [`reference`]
+//! folding, reverse mode ([`passes::vjp`]), fusion, dead code. [`mod@reference`]
 //! runs a graph naively in f64, which is the oracle of every device. [`Plan`]
 //! gives each value its place in one arena.
 //!

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// number alone, an extent that happens to equal it would pass.
 const BATCHES: [usize; 2] = [2, 3];
 
-/// The number of logits of a network that gives [batch, classes] and whose
+/// The number of logits of a network that gives `[batch, classes]` and whose
 /// values keep the pictures apart: the leading extent of whatever depends on
 /// the input is proportional to the batch, and no other extent depends on it.
 /// In C order each picture then has a part of its own in every value.

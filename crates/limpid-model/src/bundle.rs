@@ -200,8 +200,8 @@ impl Model {
         Ok(model)
     }
 
-    /// The graph for `batch` pictures: input [batch, C, H, W] of the
-    /// preprocessing's size, output logits [batch, classes], layers named by
+    /// The graph for `batch` pictures: input `[batch, C, H, W]` of the
+    /// preprocessing's size, output logits `[batch, classes]`, layers named by
     /// module path. Graphs of one model share their weights.
     ///
     /// # Errors

@@ -236,7 +236,7 @@ impl Description {
         &self.defaults
     }
 
-    /// The shape [C,H,W] of the input that the description was made for.
+    /// The shape `[C,H,W]` of the input that the description was made for.
     #[must_use]
     pub fn input_shape(&self) -> &[usize] {
         &self.input_shape
@@ -269,7 +269,7 @@ impl Description {
             .collect()
     }
 
-    /// The graph for inputs [batch, C, H, W] = [`batch`, ...`input_size`], with
+    /// The graph for inputs `[batch, C, H, W]` = [`batch`, ...`input_size`], with
     /// `tensors` (see [`Description::bind`]) as its constants, every layer named
     /// and the logits as the only output. `weights` names their file in errors.
     ///

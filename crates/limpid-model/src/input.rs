@@ -55,13 +55,13 @@ impl Input {
         self.path = Some(path.to_owned());
     }
 
-    /// The normalised input [C,H,W].
+    /// The normalised input `[C,H,W]`.
     #[must_use]
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
 
-    /// The picture that the model saw, [H,W,3] in 8 bits with padding; `None`
+    /// The picture that the model saw, `[H,W,3]` in 8 bits with padding; `None`
     /// for an input that was given as an array.
     #[must_use]
     pub fn rgb8(&self) -> Option<&[u8]> {

@@ -14,7 +14,7 @@ const MAX_FILE_BYTES: u64 = 4 * Preprocess::MAX_ELEMENTS as u64 + MAX_HEADER as 
 
 impl Input {
     /// Reads a `.npy` file (version 1 or 2) with a C-order little-endian
-    /// float32 array [C,H,W], taken as the normalised input.
+    /// float32 array `[C,H,W]`, taken as the normalised input.
     ///
     /// # Errors
     /// When the file cannot be read, is no such array, or holds a value that is

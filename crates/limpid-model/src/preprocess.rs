@@ -214,7 +214,7 @@ impl Preprocess {
         Ok(Input::of_picture(image, tensor, rgb8, crop))
     }
 
-    /// 8-bit samples [H,W,C] as the network's input [C,H,W].
+    /// 8-bit samples `[H,W,C]` as the network's input `[C,H,W]`.
     fn normalize(&self, crop8: &[u8]) -> Result<Tensor, ModelError> {
         let [channels, height, width] = self.input_size;
         let mut tensor =
@@ -238,7 +238,7 @@ impl Preprocess {
         Ok(tensor)
     }
 
-    /// The picture, [H,W,3] in 8 bits, that an input [C,H,W] of 1 or 3 channels
+    /// The picture, `[H,W,3]` in 8 bits, that an input `[C,H,W]` of 1 or 3 channels
     /// stands for: `(x * std + mean) * 255`, rounded and clamped. `None` for
     /// other shapes.
     #[must_use]
@@ -262,7 +262,7 @@ impl Preprocess {
         )
     }
 
-    /// The cropped or padded picture [H,W,C] and its place in the original.
+    /// The cropped or padded picture `[H,W,C]` and its place in the original.
     fn crop8<const CHANNELS: usize>(
         &self,
         image: &Image,

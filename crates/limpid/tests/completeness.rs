@@ -1,6 +1,8 @@
 //! Path methods add up: at the quadrature's order on a smooth network, and
 //! better with more steps on one whose gradient jumps.
 
+#![allow(clippy::print_stdout, reason = "the figures are worth reading")]
+
 mod common;
 
 use common::{PHOTOS, crop, embedded, fixture, median, relative_l2};

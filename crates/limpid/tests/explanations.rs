@@ -1,6 +1,8 @@
 //! Scores and maps against an independent computation in PyTorch f64
 //! (tests/fixtures/explanations), and against PAIR's `saliency` package.
 
+#![allow(clippy::print_stdout, reason = "the figures are worth reading")]
+
 mod common;
 
 use common::{Expected, PHOTOS, correlation, crop, embedded, photo, relative_l2};

@@ -1,5 +1,5 @@
 //! The operators, one file each. Names and attributes are ONNX's where ONNX
-//! has the operator. A new operator is a new file and a line in [`operators!`].
+//! has the operator. A new operator is a new file and a line in `operators!`.
 
 mod epilogue;
 mod window;
