@@ -267,3 +267,32 @@ fn wrong_use_is_an_error() -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// What is not a number passes through an activation, alone or fused, so that
+/// an overflow is not mistaken for a black pixel.
+#[test]
+fn nan_passes_through_an_activation() -> Result<(), Failure> {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Fact::f32([1, 17, 3, 3]));
+    let weight = Tensor::new([17, 17, 1, 1], vec![1.0; 17 * 17])?;
+    let weight = graph.constant("weight", Arc::new(weight));
+    let alone = graph.push("alone", Clip::relu(), &[x])?[0];
+    let conv = graph.push("conv", Conv::default(), &[x, weight])?[0];
+    let fused = graph.push("fused", Clip::relu(), &[conv])?[0];
+    graph.set_outputs(&[alone, fused]);
+    let graph = fuse(&graph)?;
+    let mut values = RefTensor::from_fn([1, 17, 3, 3], |i| i as f64 - 70.0);
+    values.data[4] = f64::NAN;
+    let expected = reference::run(&graph, std::slice::from_ref(&values))?;
+    for isa in Isa::available() {
+        let found = run(&device(isa, 1), &graph, std::slice::from_ref(&values), 0.0)?;
+        for (found, expected) in found.iter().zip(&expected) {
+            let pairs = found.iter().zip(&expected.data);
+            assert!(expected.data.iter().any(|v| v.is_nan()));
+            for (a, b) in pairs {
+                assert!(a.is_nan() == b.is_nan(), "{isa}: {a} instead of {b}");
+            }
+        }
+    }
+    Ok(())
+}

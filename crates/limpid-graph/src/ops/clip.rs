@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// min(max(x, `min`), `max`): ReLU with `min` 0, ReLU6 with 0 and 6.
 ///
-/// The gradient at a bound is 0, as PyTorch's `relu` and `hardtanh` have it.
+/// The gradient at a bound is 0, and NaN passes through, as PyTorch's `relu`
+/// and `hardtanh` have it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Clip {
@@ -54,7 +55,9 @@ impl Operator for Clip {
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let (lo, hi) = (f64::from(self.lower()), f64::from(self.upper()));
-        vec![inputs[0].map(|x| x.max(lo).min(hi))]
+        // `max` and `min` would turn what is not a number into a bound.
+        let clip = |x: f64| if x.is_nan() { x } else { x.max(lo).min(hi) };
+        vec![inputs[0].map(clip)]
     }
 
     fn residual(&self, _input: usize) -> Residual {
