@@ -49,6 +49,12 @@ impl Device {
     ///
     /// # Errors
     /// When the threads cannot be started.
+    ///
+    /// ```
+    /// let device = limpid::Device::cpu(Some(1))?;
+    /// assert_eq!(device.capabilities().threads, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cpu(threads: Option<usize>) -> Result<Self, Error> {
         Self::cpu_with(CpuOptions { threads, isa: None })
     }
@@ -63,6 +69,11 @@ impl Device {
     }
 
     /// What it is and can do.
+    ///
+    /// ```
+    /// println!("{}", limpid::Device::auto()?.capabilities().name);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         self.0.capabilities()
@@ -72,6 +83,12 @@ impl Device {
     ///
     /// # Errors
     /// When the processor's threads cannot be started.
+    ///
+    /// ```
+    /// let cpu = &limpid::Device::list()?[0];
+    /// assert!(cpu.available && cpu.kind == "cpu");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn list() -> Result<Vec<DeviceInfo>, Error> {
         let cpu = Self::auto()?;
         let c = cpu.capabilities();

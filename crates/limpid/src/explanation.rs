@@ -9,6 +9,18 @@ use std::path::Path;
 const VIEW_SIGMA: f64 = 1.2;
 
 /// A map and all that is needed to make it again.
+///
+/// ```
+/// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+/// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+/// # let session = Model::embedded()?.session(Device::auto()?)?;
+/// # let image = Image::open(photo)?;
+/// let map = session.explain(&image, &GradCam::new(), Target::Top(1))?.remove(0);
+/// assert_eq!((map.class(), map.label()), (967, "espresso"));
+/// assert_eq!(map.file_suffix(), "grad-cam.967");
+/// assert!(map.attribution().total() > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Explanation {
     attribution: Attribution,
@@ -49,6 +61,18 @@ pub struct ManifestCrop {
 }
 
 /// What the `.json` file beside a map says. Every key is always there.
+///
+/// ```
+/// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+/// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+/// # let session = Model::embedded()?.session(Device::auto()?)?;
+/// # let image = Image::open(photo)?;
+/// let map = session.explain(&image, &GradCam::new(), Target::Top(1))?.remove(0);
+/// let manifest = map.manifest();
+/// assert_eq!(manifest.target.label, "espresso");
+/// assert_eq!(manifest.evaluations.gradients, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Serialize)]
 pub struct Manifest {
     /// The picture's path as it was given.
@@ -186,6 +210,16 @@ impl Explanation {
     ///
     /// # Errors
     /// None but for a lack of memory.
+    ///
+    /// ```
+    /// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// # let image = Image::open(photo)?;
+    /// let map = session.explain(&image, &GradCam::new(), Target::Top(1))?.remove(0);
+    /// assert_eq!(map.npy()?.len(), 128 + 7 * 7 * 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn npy(&self) -> Result<Vec<u8>, Error> {
         let map = &self.attribution.map;
         Ok(encode_npy(map.dims(), map.data())?)
@@ -197,6 +231,18 @@ impl Explanation {
     ///
     /// # Errors
     /// When the map cannot be drawn.
+    ///
+    /// ```
+    /// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// # let image = Image::open(photo)?;
+    /// let map = session.explain(&image, &GradCam::new(), Target::Top(1))?.remove(0);
+    /// let overlay = map.overlay(&image)?;
+    /// assert!(overlay.width() > image.width());
+    /// assert!(overlay.png()?.starts_with(b"\x89PNG"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn overlay(&self, image: &Image) -> Result<Overlay, Error> {
         let (width, height) = (image.width() as usize, image.height() as usize);
         let whole = Crop {

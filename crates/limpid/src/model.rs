@@ -6,6 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A model: its graph, weights, preprocessing and labels.
+///
+/// ```
+/// let model = limpid::Model::embedded()?;
+/// assert_eq!(model.architecture(), "tf_efficientnet_lite0");
+/// assert_eq!(model.labels().len(), 1000);
+/// assert_eq!(model.preprocess().input_size(), [3, 224, 224]);
+/// assert_eq!(model.sha256().len(), 64);
+/// assert!(model.notes().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Model(Arc<limpid_model::Model>);
 
@@ -33,6 +43,13 @@ impl Model {
     ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
+    ///
+    /// ```
+    /// let model = limpid::Model::open("tf_efficientnet_lite0")?;
+    /// assert_eq!(model.name(), "tf_efficientnet_lite0");
+    /// assert!(limpid::Model::open("no/such/folder").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(model: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self(Arc::new(limpid_model::Model::find(model)?)))
     }
@@ -49,6 +66,12 @@ impl Model {
     ///
     /// # Errors
     /// When the device cannot run the model.
+    ///
+    /// ```
+    /// let session = limpid::Model::embedded()?.session(limpid::Device::auto()?)?;
+    /// assert_eq!(session.device().capabilities().kind.name(), "cpu");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn session(&self, device: Device) -> Result<Session, Error> {
         Session::new(self.clone(), device, SessionOptions::default())
     }
@@ -100,6 +123,13 @@ impl Model {
     ///
     /// # Errors
     /// When the graph does not fit its configuration.
+    ///
+    /// ```
+    /// let layers = limpid::Model::embedded()?.layers()?;
+    /// let head = layers.iter().find(|l| l.name == "bn2").ok_or("no such layer")?;
+    /// assert!(head.cam && head.shape == [1280, 7, 7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn layers(&self) -> Result<Vec<LayerInfo>, Error> {
         let graph = self.graph()?;
         let reaches = reaches_output(&graph);
@@ -135,6 +165,12 @@ impl Model {
     ///
     /// # Errors
     /// When the graph does not fit its configuration.
+    ///
+    /// ```
+    /// let millions = limpid::Model::embedded()?.multiply_adds()? / 1_000_000;
+    /// assert_eq!(millions, 385);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn multiply_adds(&self) -> Result<u64, Error> {
         let graph = self.graph()?;
         let cost = |n: &limpid_graph::Node| {
@@ -150,6 +186,11 @@ impl Model {
     ///
     /// # Errors
     /// When the graph does not fit its configuration.
+    ///
+    /// ```
+    /// assert_eq!(limpid::Model::embedded()?.cam_layer()?.as_deref(), Some("bn2"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cam_layer(&self) -> Result<Option<String>, Error> {
         let graph = self.graph()?;
         Ok(cam_layer(&graph))

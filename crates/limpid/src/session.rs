@@ -62,6 +62,17 @@ pub struct Progress {
 }
 
 /// What a session is bound to.
+///
+/// ```
+/// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+/// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+/// # let session = Model::embedded()?.session(Device::auto()?)?;
+/// # let image = Image::open(photo)?;
+/// let options = SessionOptions { memory: Some(64 << 20), ..SessionOptions::default() };
+/// let session = Session::new(Model::embedded()?, Device::auto()?, options)?;
+/// assert!(session.input(&image).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SessionOptions {
     /// Evaluations of one picture that are put through the model at once;
@@ -74,6 +85,18 @@ pub struct SessionOptions {
 }
 
 /// What steers one run.
+///
+/// ```
+/// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+/// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+/// # let session = Model::embedded()?.session(Device::auto()?)?;
+/// # let image = Image::open(photo)?;
+/// let options = RunOptions { seed: 7, ..RunOptions::default() };
+/// let input = session.input(&image)?;
+/// let maps = session.explain_input(&input, &Gradient::new(), &Target::Top(1), &options)?;
+/// assert_eq!(maps[0].manifest().seed, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Default)]
 pub struct RunOptions<'a> {
     /// The seed of everything random.
@@ -95,6 +118,17 @@ impl RunOptions<'_> {
 
 /// A model on a device. It can be used from many threads at once; plans are
 /// made once for each shape and kept.
+///
+/// ```
+/// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+/// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+/// # let session = Model::embedded()?.session(Device::auto()?)?;
+/// # let image = Image::open(photo)?;
+/// let input = session.input(&image)?;
+/// let top = session.predict(&input, 3)?;
+/// assert_eq!(top[0].label, "espresso");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Session {
     model: Model,
     device: Device,
@@ -139,6 +173,17 @@ impl Session {
     ///
     /// # Errors
     /// When the input does not fit the model, or a score is not finite.
+    ///
+    /// ```
+    /// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// # let image = Image::open(photo)?;
+    /// let logits = session.logits(&session.input(&image)?)?;
+    /// assert_eq!(logits.len(), 1000);
+    /// assert_eq!(session.rank(&logits, 1)[0].index, 967);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn logits(&self, input: &Input) -> Result<Vec<f32>, Error> {
         self.model.check_input(input)?;
         let scores = self.engine.logits(input.tensor())?;
@@ -188,6 +233,17 @@ impl Session {
     ///
     /// # Errors
     /// When there is no such class, or several bear the label.
+    ///
+    /// ```
+    /// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// # let image = Image::open(photo)?;
+    /// let logits = session.logits(&session.input(&image)?)?;
+    /// let classes = session.resolve(&Target::Label("espresso".into()), &logits)?;
+    /// assert_eq!(classes[0].index, 967);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn resolve(&self, target: &Target, logits: &[f32]) -> Result<Vec<Prediction>, Error> {
         let classes = logits.len();
         let index = match target {
@@ -208,6 +264,17 @@ impl Session {
     ///
     /// # Errors
     /// When the method does not fit the model, or a result is not finite.
+    ///
+    /// ```
+    /// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// # let image = Image::open(photo)?;
+    /// let maps = session.explain(&image, &GradCam::new(), Target::Top(2))?;
+    /// assert_eq!(maps.len(), 2);
+    /// assert_eq!(maps[0].attribution().map.dims(), [7, 7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn explain(
         &self,
         image: &Image,
