@@ -47,6 +47,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         );
     }
 
+    for (isa, present) in instruction_sets() {
+        if !present {
+            let reason = "this processor has no such instructions";
+            steps.skip(&format!("kernels for {isa}"), reason);
+        }
+    }
+
     if chosen.iter().any(|package| package.has_library) {
         steps.command(
             "documentation tests",
@@ -59,6 +66,20 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         );
     }
     Ok(steps.finish())
+}
+
+/// The instruction sets that there are kernels for, and whether this processor
+/// has them; the tests run on those that it has.
+fn instruction_sets() -> [(&'static str, bool); 3] {
+    #[cfg(target_arch = "x86_64")]
+    let [avx512, avx2] = [
+        is_x86_feature_detected!("avx512f"),
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let [avx512, avx2] = [false, false];
+    let neon = cfg!(target_arch = "aarch64");
+    [("AVX-512", avx512), ("AVX2", avx2), ("NEON", neon)]
 }
 
 /// The packages with the given names, or all of them if no name is given.
