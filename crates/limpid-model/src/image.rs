@@ -57,7 +57,15 @@ impl Image {
     /// # Errors
     /// As [`Image::open`].
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self, ModelError> {
-        let (width, height, pixels) = decode_rgb(bytes, name)?;
+        // Decoders are other people's code: should one panic on a file that
+        // nobody thought of, it costs that file and not the run.
+        let decoded = std::panic::catch_unwind(|| decode_rgb(bytes, name));
+        let (width, height, pixels) = decoded.unwrap_or_else(|_| {
+            Err(ModelError::ImageDecode {
+                file: name.to_owned(),
+                reason: "its decoder gave up on it".to_owned(),
+            })
+        })?;
         Ok(Self {
             width,
             height,
