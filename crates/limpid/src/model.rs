@@ -1,7 +1,8 @@
 use crate::{Device, Error, Labels, ModelError, Preprocess, Session, SessionOptions};
 use limpid_graph::ops::{GlobalAveragePool, Op};
-use limpid_graph::{Fact, Graph, ValueId};
+use limpid_graph::{Fact, Graph, Node, ValueId};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct LayerInfo {
     pub op: &'static str,
     /// The shape of its output, without the batch.
     pub shape: Vec<usize>,
-    /// The elements of the weights that its operator reads.
+    /// The parameters that its operator reads, without running statistics.
     pub parameters: u64,
     /// Multiply-adds of its operator for one picture.
     pub multiply_adds: u64,
@@ -112,11 +113,24 @@ impl Model {
         self.0.notes()
     }
 
-    /// The number of parameters.
-    #[must_use]
-    pub fn parameters(&self) -> u64 {
-        let sizes = self.0.tensors().values();
-        sizes.map(|t| t.data().len() as u64).sum()
+    /// The number of parameters, as frameworks count them: what training
+    /// changes, so without the running statistics of batch normalisation.
+    ///
+    /// # Errors
+    /// When the graph does not fit its configuration.
+    ///
+    /// ```
+    /// assert_eq!(limpid::Model::embedded()?.parameters()?, 4_652_008);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parameters(&self) -> Result<u64, Error> {
+        let graph = self.graph()?;
+        let weights: BTreeMap<ValueId, u64> = graph
+            .nodes()
+            .iter()
+            .flat_map(|node| weights(&graph, node))
+            .collect();
+        Ok(weights.values().sum())
     }
 
     /// The layers in the order in which they run.
@@ -141,12 +155,11 @@ impl Model {
                 let facts = |ids: &[ValueId]| -> Vec<&Fact> {
                     ids.iter().map(|v| graph.fact(*v)).collect()
                 };
-                let weights = node.inputs.iter().filter_map(|v| graph.constant_tensor(*v));
                 let shape = graph.fact(v).shape.get(1..).unwrap_or_default().to_vec();
                 let info = LayerInfo {
                     name: name.clone(),
                     op: node.op.name(),
-                    parameters: weights.map(|t| t.data().len() as u64).sum(),
+                    parameters: weights(&graph, node).map(|(_, size)| size).sum(),
                     multiply_adds: node
                         .op
                         .cost(&facts(&node.inputs), &facts(&node.outputs))
@@ -173,7 +186,7 @@ impl Model {
     /// ```
     pub fn multiply_adds(&self) -> Result<u64, Error> {
         let graph = self.graph()?;
-        let cost = |n: &limpid_graph::Node| {
+        let cost = |n: &Node| {
             let facts = |ids: &[ValueId]| ids.iter().map(|v| graph.fact(*v)).collect::<Vec<_>>();
             n.op.cost(&facts(&n.inputs), &facts(&n.outputs))
                 .multiply_adds
@@ -203,6 +216,16 @@ impl Model {
     pub(crate) fn graph(&self) -> Result<Graph, Error> {
         Ok(self.0.graph(1)?)
     }
+}
+
+/// The parameters that a node reads, and their sizes.
+fn weights<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = (ValueId, u64)> + 'a {
+    let statistics = matches!(node.op, Op::BatchNormalization(_));
+    let trained = if statistics { 3 } else { node.inputs.len() };
+    node.inputs.iter().take(trained).filter_map(|v| {
+        let tensor = graph.constant_tensor(*v)?;
+        Some((*v, tensor.data().len() as u64))
+    })
 }
 
 fn reaches_output(graph: &Graph) -> Vec<bool> {

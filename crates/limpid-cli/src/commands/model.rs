@@ -78,7 +78,7 @@ fn document(model: &Model) -> Result<Document<'_>, limpid::Error> {
         sha256: model.sha256(),
         classes: model.labels().len(),
         input: p.input_size(),
-        parameters: model.parameters(),
+        parameters: model.parameters()?,
         multiply_adds: model.multiply_adds()?,
         cam_layer: model.cam_layer()?,
         layers: model.layers()?,
