@@ -21,6 +21,11 @@ pub struct Evaluations {
 }
 
 /// Whether a path method's attributions add up to what they attribute.
+///
+/// ```
+/// use limpid_explain::Completeness;
+/// assert_eq!(Completeness::new(9.5, 10.0).gap, -0.5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Completeness {
     /// The sum of the map.

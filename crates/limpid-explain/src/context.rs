@@ -17,6 +17,11 @@ pub struct ModelInfo {
 }
 
 /// The scalar that is explained: a weighted sum of the model's scores (logits).
+///
+/// ```
+/// use limpid_explain::Objective;
+/// assert_eq!(Objective::class(1).value(&[3.0, 5.0]), 5.0);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Objective(Vec<(usize, f32)>);
 
@@ -51,6 +56,11 @@ pub struct Noise {
 }
 
 /// How the maps of several noise draws become one.
+///
+/// ```
+/// use limpid_explain::Reduce;
+/// assert_eq!(Reduce::Squared.name(), "squared");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Reduce {
     /// Their mean (SmoothGrad).
@@ -74,6 +84,12 @@ impl Reduce {
 }
 
 /// Which points are evaluated: for each draw of noise, nodes on the path.
+///
+/// ```
+/// use limpid_explain::{Rule, Schedule};
+/// let schedule = Schedule::nested(25, Rule::Midpoint.nodes(64));
+/// assert_eq!(schedule.evaluations(), Some(1600));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// The number of draws; the noise of draw `d` is sample `d` of the seed.

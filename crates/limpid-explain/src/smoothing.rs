@@ -9,6 +9,12 @@ use limpid_tensor::Tensor;
 ///
 /// Each draw adds N(0, (spread * range)^2) to the normalised picture, range
 /// being its largest less its smallest value, over all channels and pixels.
+///
+/// ```
+/// use limpid_explain::{Reduce, SmoothGrad};
+/// let vargrad = SmoothGrad::new().samples(50).spread(0.1).reduce(Reduce::Variance);
+/// assert_eq!(vargrad.samples, 50);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmoothGrad {
     /// The number of draws.

@@ -14,6 +14,11 @@ pub(super) fn default_max_sigma(height: usize, width: usize) -> f64 {
 }
 
 /// What the nodes are uniform in.
+///
+/// ```
+/// use limpid_explain::methods::Variable;
+/// assert_eq!(Variable::from_name("sqrt"), Some(Variable::default()));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Variable {
     /// The square root of sigma: a score falls about evenly in it.
@@ -70,6 +75,12 @@ impl Variable {
 }
 
 /// Which blur.
+///
+/// ```
+/// use limpid_explain::methods::{BlurIntegratedGradients, Mode};
+/// let method = BlurIntegratedGradients::new().mode(Mode::Pair);
+/// assert_eq!(method.mode.name(), "pair");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The heat equation with a reflecting border and its exact derivative.
@@ -95,6 +106,15 @@ impl Mode {
 /// gradient at the blurred picture times the blurred picture's derivative with
 /// respect to sigma (Xu, Venugopalan and Sundararajan, CVPR 2020). It adds up
 /// to the score of the picture less the score of the blurred one.
+///
+/// ```
+/// use limpid_explain::{Rule, methods::{BlurIntegratedGradients, Variable}};
+/// let method = BlurIntegratedGradients::new()
+///     .steps(20)
+///     .rule(Rule::GaussLegendre)
+///     .variable(Variable::Log);
+/// assert_eq!(method.steps, 20);
+/// ```
 #[derive(Debug, Clone)]
 pub struct BlurIntegratedGradients {
     /// Gradients on the path.

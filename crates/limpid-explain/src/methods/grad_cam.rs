@@ -6,6 +6,12 @@ use limpid_tensor::Tensor;
 /// Grad-CAM: the channels of a layer, weighted by the spatial mean of the
 /// score's gradient (Selvaraju et al., ICCV 2017). The map is on the layer's
 /// grid, not normalised; negative sums are cut off unless `relu` is false.
+///
+/// ```
+/// use limpid_explain::{Explainer, methods::GradCam};
+/// let method = GradCam::new().layer("blocks.4").relu(false);
+/// assert_eq!(method.id(), "grad-cam");
+/// ```
 #[derive(Debug, Clone)]
 pub struct GradCam {
     /// The layer; `None` stands for the input of the model's global pooling.

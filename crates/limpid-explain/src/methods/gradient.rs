@@ -7,6 +7,12 @@ use crate::{
 
 /// The gradient of the score with respect to the normalised input, with its
 /// sign (Simonyan, Vedaldi and Zisserman, 2014).
+///
+/// ```
+/// use limpid_explain::{Explainer, SmoothGrad, methods::{Gradient, GradientMethod}};
+/// assert!(!Gradient::new().is_smoothed());
+/// assert!(Gradient::new().smoothed(SmoothGrad::new()).is_smoothed());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Gradient {
     id: &'static str,

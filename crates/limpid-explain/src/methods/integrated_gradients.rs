@@ -13,6 +13,12 @@ use limpid_tensor::{Tensor, philox};
 const BASELINE_STREAM: u32 = 1;
 
 /// Where the straight line begins.
+///
+/// ```
+/// use limpid_explain::methods::Baseline;
+/// assert_eq!(Baseline::parse("file:grey.png"), Some(Baseline::File("grey.png".into())));
+/// assert_eq!(Baseline::parse("grey"), None);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Baseline {
     /// Black pixels.
@@ -136,6 +142,12 @@ pub(super) fn extents(image: &Tensor) -> [usize; 3] {
 /// Integrated Gradients: the integral of the gradient along the straight line
 /// from a baseline to the picture, times their difference (Sundararajan, Taly
 /// and Yan, ICML 2017).
+///
+/// ```
+/// use limpid_explain::methods::{Baseline, IntegratedGradients};
+/// let method = IntegratedGradients::new().steps(32).baseline(Baseline::White);
+/// assert_eq!(method.baseline, Baseline::White);
+/// ```
 #[derive(Debug, Clone)]
 pub struct IntegratedGradients {
     /// Gradients on the path.
