@@ -61,7 +61,6 @@ impl Placer<'_> {
         Ok(match self.plan.location(value) {
             Location::Input(k) => Place::Input(*k),
             Location::Output(k) => Place::Output(*k),
-            Location::Unused => return Err(foreign),
             Location::Arena(range) => {
                 let bytes = storage_bytes(self.plan.graph().fact(value))?;
                 let aligned = range.start.is_multiple_of(AlignedBuffer::ALIGNMENT);

@@ -14,8 +14,6 @@ pub enum Location {
     Constant,
     /// In the arena, at these bytes.
     Arena(Range<usize>),
-    /// Nowhere: nobody reads it.
-    Unused,
 }
 
 /// A node as a plan runs it.
@@ -57,22 +55,20 @@ impl Plan {
                 (Source::Input(k), _) => Location::Input(*k),
                 (Source::Constant(_), _) => Location::Constant,
                 (_, Some(k)) => Location::Output(k),
-                _ => match &lifetimes[i] {
-                    None => Location::Unused,
-                    Some(life) => {
-                        let bytes = storage_bytes(&v.fact)?;
-                        let size = bytes
-                            .checked_next_multiple_of(alignment)
-                            .ok_or_else(|| TensorError::Overflow(v.fact.shape.clone()))?;
-                        arena.push(Block {
-                            value: i,
-                            size,
-                            life: life.clone(),
-                            start: 0,
-                        });
-                        Location::Unused
-                    }
-                },
+                _ => {
+                    let bytes = storage_bytes(&v.fact)?;
+                    let size = bytes
+                        .checked_next_multiple_of(alignment)
+                        .ok_or_else(|| TensorError::Overflow(v.fact.shape.clone()))?;
+                    arena.push(Block {
+                        value: i,
+                        size,
+                        life: lifetimes[i].clone(),
+                        start: 0,
+                    });
+                    // The place is known once all blocks are.
+                    Location::Arena(0..size)
+                }
             });
         }
         let arena_bytes = place(&mut arena)?;
@@ -127,18 +123,18 @@ fn check_outputs(graph: &Graph) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// The steps from a value's making to its last reading, both included. `None`
-/// for what is never made by a node, or never read and made alone.
-fn lifetimes(graph: &Graph) -> Vec<Option<Range<usize>>> {
-    let mut lives: Vec<Option<Range<usize>>> = vec![None; graph.values().len()];
+/// The steps from a value's making to its last reading, both included; empty
+/// for what no node makes.
+fn lifetimes(graph: &Graph) -> Vec<Range<usize>> {
+    let mut lives = vec![0..0; graph.values().len()];
     for (step, node) in graph.nodes().iter().enumerate() {
         for v in &node.outputs {
             // A value that nobody reads still needs room while it is written.
-            lives[v.index()] = Some(step..step + 1);
+            lives[v.index()] = step..step + 1;
         }
         for v in &node.inputs {
-            if let Some(life) = &mut lives[v.index()] {
-                life.end = step + 1;
+            if !lives[v.index()].is_empty() {
+                lives[v.index()].end = step + 1;
             }
         }
     }
