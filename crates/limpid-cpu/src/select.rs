@@ -71,7 +71,7 @@ pub(crate) fn select(op: &Op, inputs: &[&Fact], isa: Isa) -> Result<Box<dyn Kern
         Op::Softplus(_) => elementwise("softplus", Function::Softplus, &shapes)?,
         Op::Sigmoid(_) => elementwise("sigmoid", Function::Sigmoid, &shapes)?,
         Op::Expand(_) => elementwise("stretch", Function::Copy, &shapes)?,
-        Op::RangeMask(m) => Box::new(RangeMask(m.lower(), m.upper())),
+        Op::RangeMask(m) => Box::new(RangeMask(m.clip.lower(), m.clip.upper())),
         Op::MaskMul(_) => Box::new(MaskMul),
         Op::BatchNormalization(op) => Box::new(BatchNorm {
             op: *op,

@@ -328,7 +328,7 @@ fn mask_check(op: &Op, operands: &[RefTensor]) -> Check {
     let (op, cut) = sum_only(op);
     let operands: Vec<&RefTensor> = operands[..operands.len() - cut].iter().collect();
     let before = op.reference(&operands).remove(0);
-    let bounds = [mask.lower(), mask.upper()].map(f64::from);
+    let bounds = [mask.clip.lower(), mask.clip.upper()].map(f64::from);
     let unsure = before
         .data
         .iter()

@@ -167,7 +167,7 @@ fn a_mask_that_is_set_at_the_bound_is_found() {
     // x >= 0 for x > 0: wrong at 0 alone.
     let device = ReferenceDevice::with_hook(|plan, step, memory| {
         if let Op::RangeMask(mask) = &step.node.op
-            && mask.max.is_none()
+            && mask.clip.max.is_none()
             && step.node.name == "range mask at the bounds"
         {
             let x = match plan.location(step.node.inputs[0]) {

@@ -13,7 +13,9 @@ pub(crate) fn of<'a>(epilogue: &Epilogue, io: &Operands<'a>) -> Finish<'a> {
     Finish {
         add: epilogue.add.then(|| io.input(count - epilogue.inputs())),
         clip: epilogue.clip.map(|c| (c.lower(), c.upper())),
-        mask: epilogue.store_mask.map(|m| (m.lower(), m.upper())),
+        mask: epilogue
+            .store_mask
+            .map(|m| (m.clip.lower(), m.clip.upper())),
         keep: epilogue.mask_mul.then(|| io.input(count - 1)),
     }
 }

@@ -5,36 +5,19 @@ use crate::reference::RefTensor;
 use crate::{Fact, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// The mask of the elements strictly between `min` and `max`: what the gradient of [`Clip`] keeps.
+/// The mask of the elements strictly between the bounds of `clip`: what the
+/// gradient of [`Clip`] keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct RangeMask {
-    /// The lower bound, if there is one.
-    pub min: Option<f32>,
-    /// The upper bound, if there is one.
-    pub max: Option<f32>,
+    /// What leaves the elements of the mask as they are.
+    pub clip: Clip,
 }
 
 impl RangeMask {
     /// The mask of what `clip` leaves as it is.
     #[must_use]
     pub fn inside(clip: Clip) -> Self {
-        Self {
-            min: clip.min,
-            max: clip.max,
-        }
-    }
-
-    /// The lower bound, or minus infinity.
-    #[must_use]
-    pub fn lower(&self) -> f32 {
-        self.min.unwrap_or(f32::NEG_INFINITY)
-    }
-
-    /// The upper bound, or infinity.
-    #[must_use]
-    pub fn upper(&self) -> f32 {
-        self.max.unwrap_or(f32::INFINITY)
+        Self { clip }
     }
 }
 
@@ -46,7 +29,7 @@ impl Operator for RangeMask {
     }
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
-        let (lo, hi) = (f64::from(self.lower()), f64::from(self.upper()));
+        let (lo, hi) = (f64::from(self.clip.lower()), f64::from(self.clip.upper()));
         vec![inputs[0].map(|x| f64::from(u8::from(lo < x && x < hi)))]
     }
 
@@ -71,10 +54,10 @@ impl Operator for RangeMask {
             Case::new(format!("range mask {name}"), op, vec![CaseInput::fixed(shape)])
         };
         let positive = Self::inside(Clip::relu());
-        let both = Self {
+        let both = Self::inside(Clip {
             min: Some(-0.5),
             max: Some(0.75),
-        };
+        });
         vec![
             case("positive", positive, &[2, 31, 7, 7]),
             case("both", both, &[2, 33, 1, 5]),

@@ -179,10 +179,10 @@ fn a_mask_with_other_bounds_is_not_stored_as_the_activations() {
     let (mut b, x) = Builder::new(&[1, 2, 3, 3]);
     let y = b.conv(x, 2, 1, 1, 1, false);
     let y = b.clip(y, 2);
-    let other = RangeMask {
+    let other = RangeMask::inside(Clip {
         min: Some(1.0),
         max: None,
-    };
+    });
     let mask = b.push(other, &[y]);
     assert_ne!(other, RangeMask::inside(Clip::relu()));
     b.graph.set_outputs(&[y, mask]);
