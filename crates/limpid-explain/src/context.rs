@@ -38,6 +38,19 @@ impl Objective {
         &self.0
     }
 
+    /// Its gradient with respect to the scores of `classes` classes: the cotangent.
+    ///
+    /// # Panics
+    /// When it weighs a class that there is not.
+    #[must_use]
+    pub fn cotangent(&self, classes: usize) -> Vec<f32> {
+        let mut cotangent = vec![0.0; classes];
+        for (class, weight) in &self.0 {
+            cotangent[*class] = *weight;
+        }
+        cotangent
+    }
+
     /// The objective's value for one row of scores, in f64.
     #[must_use]
     pub fn value(&self, scores: &[f32]) -> f64 {
@@ -115,9 +128,9 @@ impl Schedule {
     }
 }
 
-/// A sum of gradients along a path: for each draw, the sum over the nodes of
-/// weight * gradient at the point * velocity of the point; then reduced.
-pub struct Integration<'a> {
+/// What the points of an evaluation have in common.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
     /// The normalised input, `[C, H, W]`.
     pub image: &'a Tensor,
     /// The score.
@@ -126,6 +139,13 @@ pub struct Integration<'a> {
     pub path: &'a dyn Path,
     /// The noise on the picture, if any.
     pub noise: Option<Noise>,
+}
+
+/// A sum of gradients along a path: for each draw, the sum over the nodes of
+/// weight * gradient at the point * velocity of the point; then reduced.
+pub struct Integration<'a> {
+    /// What is evaluated.
+    pub subject: Subject<'a>,
     /// The points.
     pub schedule: &'a Schedule,
     /// How the draws become one map.
@@ -134,14 +154,8 @@ pub struct Integration<'a> {
 
 /// Points on a path at which scores are asked for.
 pub struct Points<'a> {
-    /// The normalised input, `[C, H, W]`.
-    pub image: &'a Tensor,
-    /// The score.
-    pub objective: &'a Objective,
-    /// The path.
-    pub path: &'a dyn Path,
-    /// The noise on the picture, if any.
-    pub noise: Option<Noise>,
+    /// What is evaluated.
+    pub subject: Subject<'a>,
     /// Draw and position of each point.
     pub points: &'a [(u64, f64)],
 }

@@ -19,6 +19,7 @@ mod smoothing;
 pub use attribution::{Attribution, Completeness, Domain, Evaluations};
 pub use context::{
     Context, Integration, LayerGradient, ModelInfo, Noise, Objective, Points, Reduce, Schedule,
+    Subject,
 };
 pub use error::ExplainError;
 pub use params::{ParamInfo, ParamKind, ParamValue, Parameters};

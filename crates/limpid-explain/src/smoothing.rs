@@ -1,7 +1,7 @@
 use crate::methods::GradientMethod;
 use crate::{
     Attribution, Completeness, Context, Domain, ExplainError, Explainer, Integration, ModelInfo,
-    Noise, Parameters, Points, Reduce, Request, Schedule,
+    Noise, Parameters, Points, Reduce, Request, Schedule, Subject,
 };
 use limpid_tensor::Tensor;
 
@@ -132,11 +132,14 @@ pub(crate) fn run<M: GradientMethod>(
             found: format!("{} and {draws}", schedule.nodes.len()),
         });
     }
-    let map = cx.integrate(&Integration {
+    let subject = Subject {
         image: request.image,
         objective: &request.objective,
         path: &*path,
         noise,
+    };
+    let map = cx.integrate(&Integration {
+        subject,
         schedule: &schedule,
         reduce,
     })?;
@@ -159,10 +162,7 @@ pub(crate) fn run<M: GradientMethod>(
             let part = first..draws.min(first + SCORED_AT_ONCE as u64);
             let points: Vec<(u64, f64)> = part.flat_map(|d| [(d, picture), (d, end)]).collect();
             let scores = cx.scores(&Points {
-                image: request.image,
-                objective: &request.objective,
-                path: &*path,
-                noise,
+                subject,
                 points: &points,
             })?;
             expected += scores.chunks(2).map(|s| s[0] - s[1]).sum::<f64>();

@@ -152,18 +152,12 @@ impl Model {
             .iter()
             .filter_map(|(name, &v)| {
                 let (_, node) = graph.producer(v)?;
-                let facts = |ids: &[ValueId]| -> Vec<&Fact> {
-                    ids.iter().map(|v| graph.fact(*v)).collect()
-                };
                 let shape = graph.fact(v).shape.get(1..).unwrap_or_default().to_vec();
                 let info = LayerInfo {
                     name: name.clone(),
                     op: node.op.name(),
                     parameters: weights(&graph, node).map(|(_, size)| size).sum(),
-                    multiply_adds: node
-                        .op
-                        .cost(&facts(&node.inputs), &facts(&node.outputs))
-                        .multiply_adds,
+                    multiply_adds: multiply_adds(&graph, node),
                     cam: shape.len() == 3 && shape[1] * shape[2] > 1 && reaches[v.index()],
                     shape,
                 };
@@ -186,12 +180,7 @@ impl Model {
     /// ```
     pub fn multiply_adds(&self) -> Result<u64, Error> {
         let graph = self.graph()?;
-        let cost = |n: &Node| {
-            let facts = |ids: &[ValueId]| ids.iter().map(|v| graph.fact(*v)).collect::<Vec<_>>();
-            n.op.cost(&facts(&n.inputs), &facts(&n.outputs))
-                .multiply_adds
-        };
-        Ok(graph.nodes().iter().map(cost).sum())
+        Ok(graph.nodes().iter().map(|n| multiply_adds(&graph, n)).sum())
     }
 
     /// The layer that a class activation map uses by default: the input of
@@ -216,6 +205,13 @@ impl Model {
     pub(crate) fn graph(&self) -> Result<Graph, Error> {
         Ok(self.0.graph(1)?)
     }
+}
+
+/// The multiply-adds of a node.
+fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
+    let facts = |ids: &[ValueId]| -> Vec<&Fact> { ids.iter().map(|v| graph.fact(*v)).collect() };
+    let cost = node.op.cost(&facts(&node.inputs), &facts(&node.outputs));
+    cost.multiply_adds
 }
 
 /// The parameters that a node reads, and their sizes.

@@ -1,5 +1,5 @@
 use super::Engine;
-use super::evaluate::{Point, Subject, Sweep};
+use super::evaluate::{Point, Sweep};
 use super::graphs::{self, Tail};
 use crate::session::{Progress, RunOptions};
 use crate::{Error, Image, Model};
@@ -60,8 +60,8 @@ impl<'a> RunContext<'a> {
     fn mean(&mut self, request: &Integration<'_>) -> Result<Tensor, Error> {
         let schedule = request.schedule;
         let total = schedule.evaluations().unwrap_or(u64::MAX);
-        let mut sweep = Sweep::new(self.engine, subject(request), Tail::Sum, total)?;
-        let mut sum = self.engine.zeros(request.image)?;
+        let mut sweep = Sweep::new(self.engine, request.subject, Tail::Sum, total)?;
+        let mut sum = self.engine.zeros(request.subject.image)?;
         let share = 1.0 / schedule.draws as f64;
         let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, share));
         sweep.run(points, Some(&mut sum), |_, batch| {
@@ -73,9 +73,14 @@ impl<'a> RunContext<'a> {
     /// The mean of squares or the variance of the draws' maps.
     fn moments(&mut self, request: &Integration<'_>) -> Result<Tensor, Error> {
         let (engine, schedule) = (self.engine, request.schedule);
-        let mut reducer = Reducer::new(engine, request.reduce, request.image, schedule.draws)?;
+        let mut reducer = Reducer::new(
+            engine,
+            request.reduce,
+            request.subject.image,
+            schedule.draws,
+        )?;
         if schedule.nodes.len() == 1 {
-            let mut sweep = Sweep::new(engine, subject(request), Tail::Maps, schedule.draws)?;
+            let mut sweep = Sweep::new(engine, request.subject, Tail::Maps, schedule.draws)?;
             let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, 1.0));
             sweep.run(points, None, |maps, batch| {
                 reducer.add(maps, batch.len())?;
@@ -83,9 +88,9 @@ impl<'a> RunContext<'a> {
             })?;
         } else {
             let nodes = schedule.nodes.len() as u64;
-            let mut sweep = Sweep::new(engine, subject(request), Tail::Sum, nodes)?;
+            let mut sweep = Sweep::new(engine, request.subject, Tail::Sum, nodes)?;
             for draw in 0..schedule.draws {
-                let mut map = engine.zeros(request.image)?;
+                let mut map = engine.zeros(request.subject.image)?;
                 sweep.run(
                     draw_points(request, draw, 1.0),
                     Some(&mut map),
@@ -95,15 +100,6 @@ impl<'a> RunContext<'a> {
             }
         }
         reducer.finish()
-    }
-}
-
-fn subject<'a>(request: &Integration<'a>) -> Subject<'a> {
-    Subject {
-        image: request.image,
-        objective: request.objective,
-        path: request.path,
-        noise: request.noise,
     }
 }
 
@@ -133,20 +129,14 @@ impl Context for RunContext<'_> {
             Reduce::Squared | Reduce::Variance => self.moments(request),
         }?;
         self.evaluations.gradients += evaluations;
-        Ok(map.reshape(request.image.shape())?)
+        Ok(map.reshape(request.subject.image.shape())?)
     }
 
     fn scores(&mut self, request: &Points<'_>) -> Result<Vec<f64>, ExplainError> {
         let total = request.points.len() as u64;
         self.expect(total);
-        let subject = Subject {
-            image: request.image,
-            objective: request.objective,
-            path: request.path,
-            noise: request.noise,
-        };
         let engine = self.engine;
-        let mut sweep = Sweep::new(engine, subject, Tail::Scores, total)?;
+        let mut sweep = Sweep::new(engine, request.subject, Tail::Scores, total)?;
         let points = request.points.iter().map(|&(draw, position)| Point {
             draw,
             position,
@@ -156,7 +146,7 @@ impl Context for RunContext<'_> {
         sweep.run(points, None, |logits, batch| {
             let logits = engine.download(logits)?;
             let rows = logits.data().chunks(engine.info().classes);
-            scores.extend(rows.map(|row| request.objective.value(row)));
+            scores.extend(rows.map(|row| request.subject.objective.value(row)));
             Ok(self.advance(batch.len() as u64)?)
         })?;
         self.evaluations.forwards += total;
@@ -177,10 +167,7 @@ impl Context for RunContext<'_> {
         self.options.check()?;
         self.expect(1);
         let network = self.engine.network_with(layer)?;
-        let mut cotangent = vec![0.0; self.engine.info().classes];
-        for (class, weight) in objective.weights() {
-            cotangent[*class] = *weight;
-        }
+        let cotangent = objective.cotangent(self.engine.info().classes);
         if network.layer(layer)? == network.outputs()[0] {
             // The gradient with respect to the scores is what they are weighted by.
             let classes = [cotangent.len()];

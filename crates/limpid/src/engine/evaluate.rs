@@ -5,9 +5,9 @@ use super::Engine;
 use super::graphs::{self, Role, Tail};
 use crate::Error;
 use limpid_device::{Buffer, Executable, HostData};
-use limpid_explain::{Noise, Objective, Path};
+use limpid_explain::Subject;
 use limpid_graph::Graph;
-use limpid_tensor::{Tensor, philox};
+use limpid_tensor::philox;
 use std::sync::Arc;
 
 /// A point to evaluate.
@@ -16,15 +16,6 @@ pub(super) struct Point {
     pub(super) draw: u64,
     pub(super) position: f64,
     pub(super) weight: f64,
-}
-
-/// What the points of a run have in common.
-#[derive(Clone, Copy)]
-pub(super) struct Subject<'a> {
-    pub(super) image: &'a Tensor,
-    pub(super) objective: &'a Objective,
-    pub(super) path: &'a dyn Path,
-    pub(super) noise: Option<Noise>,
 }
 
 /// An executable for batches of one size, and its buffers.
@@ -95,11 +86,8 @@ impl<'a> Evaluator<'a> {
                 (Role::Scale, Some(n)) => engine.upload(fact, HostData::F32(&[n.scale]))?,
                 (Role::Cotangent, _) => {
                     let (rows, classes) = (fact.shape[0], fact.shape[1]);
-                    let mut one = vec![0.0; classes];
-                    for (class, weight) in subject.objective.weights() {
-                        one[*class] = *weight;
-                    }
-                    engine.upload(fact, HostData::F32(&one.repeat(rows)))?
+                    let row = subject.objective.cotangent(classes);
+                    engine.upload(fact, HostData::F32(&row.repeat(rows)))?
                 }
                 _ => engine.device.alloc(fact)?,
             });
