@@ -10,6 +10,7 @@ use crate::simd::LANES;
 use crate::{Isa, host};
 use limpid_device::{
     Buffer, Capabilities, Device, DeviceError, DeviceKind, Executable, HostData, Timing,
+    check_bindings,
 };
 use limpid_graph::{Fact, Graph, Op, Plan};
 use limpid_tensor::{AlignedBuffer, DType};
@@ -124,29 +125,11 @@ impl CpuDevice {
         let executable = executable
             .filter(|e| e.backend == self.backend)
             .ok_or(foreign)?;
-        let graph = executable.plan().graph();
-        count("the graph's inputs", graph.inputs().len(), inputs.len())?;
-        count("the graph's outputs", graph.outputs().len(), outputs.len())?;
-        let mut read = Vec::with_capacity(inputs.len());
-        for (buffer, value) in inputs.iter().zip(graph.inputs()) {
-            let value = graph.value(*value);
-            fits(
-                &format!("input `{}`", value.name),
-                &value.fact,
-                buffer.fact(),
-            )?;
-            read.push(storage(buffer)?.bytes());
-        }
-        let mut written = Vec::with_capacity(outputs.len());
-        for (buffer, value) in outputs.iter_mut().zip(graph.outputs()) {
-            let value = graph.value(*value);
-            fits(
-                &format!("output `{}`", value.name),
-                &value.fact,
-                buffer.fact(),
-            )?;
-            written.push(storage_mut(buffer)?.bytes_mut());
-        }
+        check_bindings(executable.plan().graph(), inputs, outputs)?;
+        let read = inputs.iter().map(|b| Ok(storage(b)?.bytes()));
+        let read = read.collect::<Result<Vec<_>, DeviceError>>()?;
+        let written = outputs.iter_mut().map(|b| Ok(storage_mut(b)?.bytes_mut()));
+        let mut written = written.collect::<Result<Vec<_>, DeviceError>>()?;
         let mut arena = self.arena(executable.plan().arena_bytes())?;
         let cx = Context {
             backend: self.backend,
@@ -172,21 +155,6 @@ fn storage_mut(buffer: &mut Buffer) -> Result<&mut AlignedBuffer, DeviceError> {
     buffer
         .storage_mut()
         .ok_or(DeviceError::Foreign("the buffer"))
-}
-
-fn count(what: &str, expected: usize, found: usize) -> Result<(), DeviceError> {
-    fit(
-        what,
-        format!("{expected} buffers"),
-        format!("{found} buffers"),
-    )
-}
-
-fn fits(what: &str, expected: &Fact, found: &Fact) -> Result<(), DeviceError> {
-    if expected == found {
-        return Ok(());
-    }
-    fit(what, expected.to_string(), found.to_string())
 }
 
 fn fit(what: &str, expected: String, found: String) -> Result<(), DeviceError> {

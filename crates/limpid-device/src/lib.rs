@@ -10,7 +10,7 @@
 mod buffer;
 mod error;
 
-pub use buffer::{Buffer, HostData};
+pub use buffer::{Buffer, HostData, check_bindings};
 pub use error::DeviceError;
 
 use limpid_graph::{Fact, Graph, Op, Plan};

@@ -1,5 +1,6 @@
 use limpid_device::{
     Buffer, Capabilities, Device, DeviceError, DeviceKind, Executable, HostData, Timing,
+    check_bindings,
 };
 use limpid_graph::reference::RefTensor;
 use limpid_graph::{Fact, Graph, Location, Op, Plan, Step, ValueId};
@@ -120,17 +121,6 @@ fn words(buffer: &Buffer) -> Result<&Vec<u32>, DeviceError> {
     buffer.storage().ok_or(DeviceError::Foreign("a buffer"))
 }
 
-fn fits(what: String, expected: &Fact, found: &Buffer) -> Result<(), DeviceError> {
-    if found.fact() == expected {
-        return Ok(());
-    }
-    Err(DeviceError::Buffer {
-        what,
-        expected: expected.to_string(),
-        found: found.fact().to_string(),
-    })
-}
-
 impl Device for ReferenceDevice {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -220,36 +210,7 @@ impl Device for ReferenceDevice {
             .downcast_ref()
             .ok_or(DeviceError::Foreign("an executable"))?;
         let graph = plan.graph();
-        for (given, wanted, what) in [
-            (inputs.len(), graph.inputs().len(), "the number of inputs"),
-            (
-                outputs.len(),
-                graph.outputs().len(),
-                "the number of outputs",
-            ),
-        ] {
-            if given != wanted {
-                return Err(DeviceError::Buffer {
-                    what: what.into(),
-                    expected: wanted.to_string(),
-                    found: given.to_string(),
-                });
-            }
-        }
-        for (v, buffer) in graph.inputs().iter().zip(inputs) {
-            fits(
-                format!("input `{}`", graph.value(*v).name),
-                graph.fact(*v),
-                buffer,
-            )?;
-        }
-        for (v, buffer) in graph.outputs().iter().zip(outputs.iter()) {
-            fits(
-                format!("output `{}`", graph.value(*v).name),
-                graph.fact(*v),
-                buffer,
-            )?;
-        }
+        check_bindings(graph, inputs, outputs)?;
         let mut memory = Memory {
             arena: zeroed(plan.arena_bytes() / 4)?,
             outputs: outputs
