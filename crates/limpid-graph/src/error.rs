@@ -49,6 +49,9 @@ pub enum OpError {
         /// The input's position.
         input: usize,
     },
+    /// The operator is written with others before anything runs or is differentiated.
+    #[error("is written with simpler operators first; run the pass `lower`")]
+    NotLowered,
     /// A gradient read a value that the operator did not declare as its residual.
     #[error("reads {what} in its gradient without declaring it as a residual")]
     UndeclaredResidual {

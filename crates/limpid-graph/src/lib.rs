@@ -21,6 +21,7 @@
 
 pub mod case;
 mod error;
+pub mod formula;
 mod graph;
 pub mod ops;
 pub mod passes;
@@ -29,6 +30,7 @@ pub mod reference;
 mod suggest;
 
 pub use error::{GraphError, OpError};
+pub use formula::{Expr, Formula};
 pub use graph::{Fact, Graph, Node, Source, Value, ValueId};
 pub use ops::{Cost, Op, Operator, Residual};
 pub use plan::{Location, Plan, Step};

@@ -55,6 +55,26 @@ impl RefTensor {
     }
 }
 
+/// Elementwise over any number of tensors, with numpy's broadcasting.
+///
+/// # Panics
+/// When the shapes do not fit.
+#[must_use]
+pub fn zip_all(inputs: &[&RefTensor], f: impl Fn(&[f64]) -> f64) -> RefTensor {
+    let mut shape = Shape::from([]);
+    for t in inputs {
+        shape = shape.broadcast(&t.shape).expect("shapes broadcast");
+    }
+    let strided: Vec<Strided<'_>> = inputs.iter().map(|t| Strided::new(t, &shape)).collect();
+    let mut x = vec![0.0; inputs.len()];
+    RefTensor::from_fn(shape.clone(), |i| {
+        for (x, t) in x.iter_mut().zip(&strided) {
+            *x = t.at(&shape, i);
+        }
+        f(&x)
+    })
+}
+
 impl From<&Tensor> for RefTensor {
     fn from(t: &Tensor) -> Self {
         Self::from_fn(t.shape(), |i| f64::from(t.data()[i]))

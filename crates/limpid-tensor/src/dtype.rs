@@ -10,6 +10,8 @@ pub enum DType {
     U32,
     /// One bit an element: the mask that an activation's gradient needs.
     Bits,
+    /// One byte an element: the tap of a window that was the largest.
+    U8,
 }
 
 impl fmt::Display for DType {
@@ -18,6 +20,7 @@ impl fmt::Display for DType {
             Self::F32 => "f32",
             Self::U32 => "u32",
             Self::Bits => "bits",
+            Self::U8 => "u8",
         })
     }
 }

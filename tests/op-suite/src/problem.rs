@@ -7,7 +7,7 @@ use limpid_graph::case::{Case, cotangent};
 use limpid_graph::ops::{
     Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, RangeMask,
 };
-use limpid_graph::passes::{Rule, eliminate_dead_code, vjp};
+use limpid_graph::passes::{Rule, eliminate_dead_code, lower, vjp};
 use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{Fact, Graph, GraphError, Op, ValueId};
 use limpid_tensor::{DType, Tensor};
@@ -99,6 +99,11 @@ impl Problem {
             });
         }
         graph.set_outputs(&outputs);
+        let mut graph = lower(&graph)?;
+        let made = graph.outputs().to_vec();
+        let made: Result<Vec<ValueId>, GraphError> =
+            made.iter().map(|v| by_a_node(&mut graph, *v)).collect();
+        graph.set_outputs(&made?);
         Ok(Self {
             name: case.name.clone(),
             graph: Arc::new(graph),
@@ -468,18 +473,27 @@ pub fn gradient_problems() -> Vec<Problem> {
     problems
 }
 
+/// The value, or a copy of one that no node makes: outputs are made by nodes.
+fn by_a_node(graph: &mut Graph, value: ValueId) -> Result<ValueId, GraphError> {
+    match graph.producer(value) {
+        Some(_) => Ok(value),
+        None => Ok(graph.push("copy", Clip::default(), &[value])?[0]),
+    }
+}
+
 fn gradients_of_case(case: &Case) -> Result<Vec<Problem>, GraphError> {
     use limpid_graph::OpError::NoGradient;
     let built = case.build()?;
+    let lowered = lower(&built.graph)?;
     let mut problems = Vec::new();
     for &variable in &built.variables {
-        for (k, &output) in built.graph.outputs().iter().enumerate() {
-            let fact = built.graph.fact(output);
+        for (k, &output) in lowered.outputs().iter().enumerate() {
+            let fact = lowered.fact(output);
             let Some(u) = cotangent(&fact.shape, fact.dtype) else {
                 continue;
             };
-            let x = built.graph.inputs()[variable];
-            let gradient = match vjp(&built.graph, output, &[x], Rule::Standard) {
+            let x = lowered.inputs()[variable];
+            let gradient = match vjp(&lowered, output, &[x], Rule::Standard) {
                 Ok(g) => g,
                 Err(GraphError::Op {
                     source: NoGradient { .. },
@@ -488,11 +502,7 @@ fn gradients_of_case(case: &Case) -> Result<Vec<Problem>, GraphError> {
                 Err(e) => return Err(e),
             };
             let mut graph = gradient.graph;
-            let mut gradient = gradient.gradients[0];
-            if graph.producer(gradient).is_none() {
-                // The cotangent itself; outputs are made by nodes.
-                gradient = graph.push("copy", Clip::default(), &[gradient])?[0];
-            }
+            let gradient = by_a_node(&mut graph, gradient.gradients[0])?;
             graph.set_outputs(&[gradient]);
             let graph = eliminate_dead_code(&graph)?;
             let inputs = [&built.inputs[..], &[u]].concat();

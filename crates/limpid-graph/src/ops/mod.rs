@@ -2,15 +2,18 @@
 //! has the operator. A new operator is a new file and a line in `operators!`.
 
 mod epilogue;
+mod pointwise;
 mod window;
 
+pub use axis_filter::SparseMatrix;
 pub use epilogue::Epilogue;
+pub use pointwise::Pointwise;
 pub use window::Padding;
 
 use crate::case::Case;
-use crate::passes::VjpContext;
+use crate::passes::{LowerContext, VjpContext};
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Fact, Formula, GraphError, OpError, ValueId};
 use limpid_tensor::{DType, Shape, TensorError};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,8 @@ pub enum Residual {
     None,
     /// One bit an element of the output.
     SignBits,
+    /// One byte an element of the output: which tap of its window was the largest.
+    ArgmaxU8,
     /// Values of its inputs or outputs.
     Value,
 }
@@ -73,13 +78,32 @@ pub trait Operator {
 
     /// What the gradient with respect to `input` needs of the forward pass.
     /// [`VjpContext`] hands out nothing else.
-    fn residual(&self, input: usize) -> Residual;
+    fn residual(&self, _input: usize) -> Residual {
+        Residual::None
+    }
 
     /// Appends the nodes of the vector-Jacobian product with respect to `input`.
     ///
     /// # Errors
     /// [`OpError::NoGradient`] where there is none.
-    fn vjp(&self, cx: &mut VjpContext<'_>, input: usize) -> Result<ValueId, GraphError>;
+    fn vjp(&self, cx: &mut VjpContext<'_>, _input: usize) -> Result<ValueId, GraphError> {
+        Err(cx.not_lowered())
+    }
+
+    /// Writes the operator with simpler ones, which have the gradients and the
+    /// kernels, and returns the outputs; `None` for an operator that has its own.
+    ///
+    /// # Errors
+    /// When an operator refuses its inputs.
+    fn lower(&self, _cx: &mut LowerContext<'_>) -> Result<Option<Vec<ValueId>>, GraphError> {
+        Ok(None)
+    }
+
+    /// The function of an elementwise operator of `inputs` inputs, whose shapes
+    /// are broadcast.
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        None
+    }
 
     /// What it costs.
     fn cost(&self, inputs: &[&Fact], outputs: &[&Fact]) -> Cost;
@@ -168,10 +192,12 @@ macro_rules! operators {
 
 operators! {
     add::Add,
+    axis_filter::AxisFilter,
     batch_normalization::BatchNormalization,
     clip::Clip,
     conv::Conv,
     conv_transpose::ConvTranspose,
+    elementwise::Elementwise,
     expand::Expand,
     flatten::Flatten,
     gaussian_noise::GaussianNoise,
@@ -226,6 +252,20 @@ impl Op {
     /// Where there is no gradient.
     pub fn vjp(&self, cx: &mut VjpContext<'_>, input: usize) -> Result<ValueId, GraphError> {
         self.operator().vjp(cx, input)
+    }
+
+    /// See [`Operator::lower`].
+    ///
+    /// # Errors
+    /// When an operator refuses its inputs.
+    pub fn lower(&self, cx: &mut LowerContext<'_>) -> Result<Option<Vec<ValueId>>, GraphError> {
+        self.operator().lower(cx)
+    }
+
+    /// See [`Operator::formula`].
+    #[must_use]
+    pub fn formula(&self, inputs: usize) -> Option<Formula> {
+        self.operator().formula(inputs)
     }
 
     /// See [`Operator::cost`].
@@ -324,14 +364,20 @@ fn image(inputs: &[&Fact], input: usize) -> Result<[usize; 4], OpError> {
 /// Types and shape of an elementwise operation of two f32 inputs.
 fn broadcast(inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
     arity(inputs, "2", |n| n == 2)?;
-    typed(inputs, 0, DType::F32)?;
-    typed(inputs, 1, DType::F32)?;
-    let shape = inputs[0].shape.broadcast(&inputs[1].shape);
-    let shape = shape.ok_or_else(|| OpError::Shape {
-        input: 1,
-        expected: format!("broadcastable with {}", inputs[0].shape),
-        found: inputs[1].shape.clone(),
-    })?;
+    broadcast_all(inputs)
+}
+
+/// Type and shape of an elementwise operation of f32 inputs.
+fn broadcast_all(inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+    let mut shape = Shape::from([]);
+    for (i, fact) in inputs.iter().enumerate() {
+        typed(inputs, i, DType::F32)?;
+        shape = shape.broadcast(&fact.shape).ok_or_else(|| OpError::Shape {
+            input: i,
+            expected: format!("broadcastable with {shape}"),
+            found: fact.shape.clone(),
+        })?;
+    }
     Ok(vec![Fact::f32(shape)])
 }
 

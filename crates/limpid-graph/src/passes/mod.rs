@@ -1,17 +1,21 @@
 //! Passes: pure functions from graph to graph.
 //!
-//! A model runs through them in this order: [`fold_batch_norm`], [`vjp`],
-//! [`eliminate_dead_code`], [`fuse`]. Layers that somebody asks for are made
+//! A model runs through them in this order: [`lower`], [`fold_batch_norm`],
+//! [`vjp`], [`eliminate_dead_code`], [`fuse`]. Layers that somebody asks for are made
 //! outputs first; a pass never removes an output nor fuses through one.
 
 mod dead_code;
 mod fold_batch_norm;
+mod fold_constants;
 mod fuse;
+mod lower;
 mod vjp;
 
 pub use dead_code::eliminate_dead_code;
 pub use fold_batch_norm::fold_batch_norm;
+pub use fold_constants::fold_constants;
 pub use fuse::fuse;
+pub use lower::{LowerContext, lower};
 pub use vjp::{Gradient, Rule, VjpContext, vjp};
 
 use crate::{Graph, GraphError, Node, Source, ValueId};

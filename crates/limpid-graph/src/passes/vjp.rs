@@ -127,6 +127,10 @@ impl VjpContext<'_> {
         self.error(OpError::NoGradient { input })
     }
 
+    pub(crate) fn not_lowered(&self) -> GraphError {
+        self.error(OpError::NotLowered)
+    }
+
     fn undeclared(&self, what: &'static str) -> GraphError {
         self.error(OpError::UndeclaredResidual { what })
     }
@@ -245,7 +249,7 @@ impl VjpContext<'_> {
         inputs: &[ValueId],
     ) -> Result<Vec<ValueId>, GraphError> {
         let name = format!("grad of {}", self.node.name);
-        self.graph.push(name, op, inputs)
+        super::lower::push(self.graph, &name, op.into(), inputs)
     }
 
     /// A constant of one value.

@@ -1,0 +1,103 @@
+use super::rewrite;
+use crate::{Fact, Graph, GraphError, Op, ValueId};
+use limpid_tensor::Tensor;
+use std::sync::Arc;
+
+/// Writes every operator that is made of simpler ones with those, so that
+/// devices and gradients know few operators and networks may use many.
+///
+/// # Errors
+/// When an operator refuses the inputs that another's writing gives it.
+pub fn lower(graph: &Graph) -> Result<Graph, GraphError> {
+    rewrite(graph, |new, map, _, node| {
+        let outs = push(new, &node.name, node.op.clone(), &map.all(&node.inputs))?;
+        Ok(outs.into_iter().map(Some).collect())
+    })
+}
+
+/// Pushes an operator, written with simpler ones where it is made of them.
+pub(super) fn push(
+    graph: &mut Graph,
+    name: &str,
+    op: Op,
+    inputs: &[ValueId],
+) -> Result<Vec<ValueId>, GraphError> {
+    let facts: Vec<&Fact> = inputs.iter().map(|v| graph.fact(*v)).collect();
+    op.infer(&facts).map_err(|source| GraphError::Op {
+        node: name.to_owned(),
+        op: op.name(),
+        source,
+    })?;
+    let mut cx = LowerContext {
+        graph,
+        name,
+        inputs,
+    };
+    match op.lower(&mut cx)? {
+        Some(outputs) => Ok(outputs),
+        None => graph.push(name, op, inputs),
+    }
+}
+
+/// What an operator sees while it is written with simpler ones.
+pub struct LowerContext<'a> {
+    graph: &'a mut Graph,
+    name: &'a str,
+    inputs: &'a [ValueId],
+}
+
+impl LowerContext<'_> {
+    /// The operator's inputs.
+    #[must_use]
+    pub fn inputs(&self) -> &[ValueId] {
+        self.inputs
+    }
+
+    /// An input.
+    #[must_use]
+    pub fn input(&self, position: usize) -> ValueId {
+        self.inputs[position]
+    }
+
+    /// The extents of a value.
+    #[must_use]
+    pub fn dims(&self, value: ValueId) -> Vec<usize> {
+        self.graph.fact(value).shape.to_vec()
+    }
+
+    /// Appends a node, which may be written with simpler ones in its turn, and
+    /// returns its first output.
+    ///
+    /// # Errors
+    /// When the operator refuses the inputs.
+    pub fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId, GraphError> {
+        Ok(push(self.graph, self.name, op.into(), inputs)?[0])
+    }
+
+    /// The tensor of a value that is a constant.
+    #[must_use]
+    pub fn constant_tensor(&self, value: ValueId) -> Option<&Arc<Tensor>> {
+        self.graph.constant_tensor(value)
+    }
+
+    /// A constant.
+    ///
+    /// # Errors
+    /// When the data do not fit the shape.
+    pub fn constant(&mut self, shape: &[usize], data: Vec<f32>) -> Result<ValueId, GraphError> {
+        let tensor = Tensor::new(shape, data)?;
+        Ok(self.graph.constant(self.name, Arc::new(tensor)))
+    }
+
+    /// `value` under another shape.
+    ///
+    /// # Errors
+    /// When the element counts differ.
+    pub fn reshape(&mut self, value: ValueId, shape: &[usize]) -> Result<ValueId, GraphError> {
+        if self.dims(value) == shape {
+            return Ok(value);
+        }
+        let shape = shape.iter().map(|d| *d as i64).collect();
+        self.push(crate::ops::Reshape { shape }, &[value])
+    }
+}
