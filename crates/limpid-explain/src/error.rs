@@ -35,14 +35,14 @@ pub enum ExplainError {
     },
     /// The model has no layer that a class activation map can use by default.
     #[error(
-        "{method}: the model has no global pooling whose input could be mapped; name a layer with --param layer=NAME"
+        "{method}: the model has no layer that is a map of the picture"
     )]
     NoCamLayer {
         /// The method.
         method: String,
     },
     /// The layer has no spatial extent.
-    #[error("{method}: layer `{layer}` has shape {shape}, a map needs [channels, height, width]")]
+    #[error("{method}: layer `{layer}` has shape {shape}, which is no map of the picture")]
     NotSpatial {
         /// The method.
         method: String,
@@ -50,6 +50,14 @@ pub enum ExplainError {
         layer: String,
         /// Its shape without the batch.
         shape: String,
+    },
+    /// Only tokens that are no cell of the grid have a gradient.
+    #[error(
+        "the scores depend on layer `{layer}` through its class token alone: the gradient at the picture's tokens is zero by structure; choose an earlier layer, such as the norm before the last attention"
+    )]
+    OtherTokens {
+        /// The layer.
+        layer: String,
     },
     /// A result is infinite or not a number.
     #[error("{what} is not finite: the model overflows on this input")]

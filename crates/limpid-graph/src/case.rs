@@ -30,6 +30,11 @@ pub enum Values {
     Bits,
     /// 32-bit words.
     Words,
+    /// Multiples of 1/64 around 0 in random order, none twice: no two are so
+    /// near that a numerical gradient exchanges them.
+    Distinct,
+    /// Whole numbers from 0 to below this.
+    Bytes(u8),
 }
 
 /// One input of a case.
@@ -54,6 +59,12 @@ impl CaseInput {
         Self::new(Fact::f32(shape), Role::Variable, Values::Normal)
     }
 
+    /// An input without two equal elements, differentiated.
+    #[must_use]
+    pub fn distinct(shape: &[usize]) -> Self {
+        Self::new(Fact::f32(shape), Role::Variable, Values::Distinct)
+    }
+
     /// A normal input, not differentiated.
     #[must_use]
     pub fn fixed(shape: &[usize]) -> Self {
@@ -64,6 +75,12 @@ impl CaseInput {
     #[must_use]
     pub fn positive(shape: &[usize]) -> Self {
         Self::new(Fact::f32(shape), Role::Fixed, Values::Positive)
+    }
+
+    /// A positive input, differentiated.
+    #[must_use]
+    pub fn positive_variable(shape: &[usize]) -> Self {
+        Self::new(Fact::f32(shape), Role::Variable, Values::Positive)
     }
 
     /// Whole numbers from `low` to `high`, not differentiated.
@@ -94,6 +111,13 @@ impl CaseInput {
     #[must_use]
     pub fn words(shape: &[usize]) -> Self {
         Self::new(Fact::u32(shape), Role::Fixed, Values::Words)
+    }
+
+    /// Bytes from 0 to below `end`.
+    #[must_use]
+    pub fn bytes(shape: &[usize], end: u8) -> Self {
+        let fact = Fact::new(DType::U8, shape);
+        Self::new(fact, Role::Fixed, Values::Bytes(end))
     }
 
     /// The same input with whole numbers from `low` to `high`.
@@ -136,7 +160,7 @@ impl Case {
     /// Whether every operand is a whole number, so that sums in any order are exact.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        let whole = |v: &Values| matches!(v, Values::Integers(..) | Values::Bits | Values::Words);
+        let whole = |v: &Values| !matches!(v, Values::Normal | Values::Positive | Values::Distinct);
         self.inputs.iter().all(|i| whole(&i.values))
     }
 
@@ -145,6 +169,18 @@ impl Case {
     pub fn draw(&self, input: usize) -> RefTensor {
         let CaseInput { fact, values, .. } = &self.inputs[input];
         let kinks = self.op.kinks();
+        let words: Vec<u32> = match values {
+            Values::Distinct => (0..fact.shape.iter().product())
+                .map(|i: usize| philox::philox4x32([i as u32, input as u32, 0, 5], [0; 2])[0])
+                .collect(),
+            _ => Vec::new(),
+        };
+        let mut order: Vec<usize> = (0..words.len()).collect();
+        order.sort_by_key(|i| words[*i]);
+        let mut ranks = vec![0; words.len()];
+        for (rank, i) in order.into_iter().enumerate() {
+            ranks[i] = rank;
+        }
         RefTensor::from_fn(&fact.shape, |i| {
             let sample = [input as u32, 0];
             let lane = i % 4;
@@ -165,6 +201,8 @@ impl Case {
                 }
                 Values::Bits => f64::from(word() & 1),
                 Values::Words => f64::from(word()),
+                Values::Distinct => (ranks[i] as f64 - (ranks.len() / 2) as f64) / 64.0,
+                Values::Bytes(end) => f64::from(word() % u32::from(end)),
             }
         })
     }

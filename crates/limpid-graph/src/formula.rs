@@ -178,6 +178,12 @@ impl Expr {
         self.binary(Binary::Less, other)
     }
 
+    /// 1 where this is at most the other, else 0.
+    #[must_use]
+    pub fn less_or_equal(self, other: impl Into<Self>) -> Self {
+        self.binary(Binary::LessOrEqual, other)
+    }
+
     /// The smaller.
     #[must_use]
     pub fn min(self, other: impl Into<Self>) -> Self {
@@ -364,22 +370,23 @@ impl Formula {
         self.ending_at(product)
     }
 
-    /// This formula with `inner` in place of operand `input`; operand k of
-    /// `inner` is `places[k]` of the result, operand k of this one `own[k]`.
+    /// The formula whose operand k is `inner[k]`, a function of operands that
+    /// all of them share.
+    ///
+    /// # Panics
+    /// When this one reads more operands than there are.
     #[must_use]
-    pub fn compose(&self, input: usize, inner: &Self, own: &[usize], places: &[usize]) -> Self {
+    pub fn compose(&self, inner: &[Self]) -> Self {
         let mut f = Self::default();
-        let inner = f.splice(inner, |f, k| f.push(Step::Input(places[k])));
-        let last = f.splice(self, |f, k| match k == input {
-            true => inner,
-            false => f.push(Step::Input(own[k])),
+        let last = f.splice(self, &|f, k| {
+            f.splice(&inner[k], &|f, i| f.push(Step::Input(i)))
         });
         f.ending_at(last)
     }
 
     /// Appends the steps of `other`, whose operands are where `operand` puts
     /// them, and returns the result's position.
-    fn splice(&mut self, other: &Self, operand: impl Fn(&mut Self, usize) -> usize) -> usize {
+    fn splice(&mut self, other: &Self, operand: &dyn Fn(&mut Self, usize) -> usize) -> usize {
         let mut map: Vec<usize> = Vec::with_capacity(other.steps.len());
         for step in &other.steps {
             let at = match *step {
@@ -447,7 +454,7 @@ impl Formula {
     /// A product with 0 is 0: derivatives are sums of such products, and what
     /// multiplies them is finite wherever the derivative exists.
     fn binary(&mut self, f: Binary, a: usize, b: usize) -> usize {
-        use Binary::{Add, Div, Mul, Sub};
+        use Binary::{Add, Div, Mul, Pow, Sub};
         match (f, self.known(a), self.known(b)) {
             (_, Some(a), Some(b)) => self.constant(f.apply(a, b)),
             (Mul, Some(0.0), _) | (Mul, _, Some(0.0)) => self.constant(0.0),
@@ -456,6 +463,14 @@ impl Formula {
             (Mul, Some(-1.0), _) | (Sub, Some(0.0), _) => self.unary(Unary::Neg, b),
             (Mul, _, Some(-1.0)) => self.unary(Unary::Neg, a),
             (Div, Some(0.0), _) => self.constant(0.0),
+            // The powers that networks are written with.
+            (Pow, _, Some(1.0)) => a,
+            (Pow, _, Some(0.5)) => self.unary(Unary::Sqrt, a),
+            (Pow, _, Some(2.0)) => self.binary(Mul, a, a),
+            (Pow, _, Some(3.0)) => {
+                let square = self.binary(Mul, a, a);
+                self.binary(Mul, square, a)
+            }
             _ => self.push(Step::Binary(f, a, b)),
         }
     }
@@ -549,12 +564,11 @@ impl Formula {
             B::Pow => {
                 let one = self.constant(1.0);
                 let less = self.binary(B::Sub, b, one);
-                let power = match self.known(less) {
-                    Some(1.0) => a,
-                    _ => self.binary(B::Pow, a, less),
-                };
+                let power = self.binary(B::Pow, a, less);
                 let factor = self.binary(B::Mul, b, power);
                 let left = self.binary(B::Mul, factor, da);
+                // x^0 is 1, at 0 too.
+                let left = self.select(b, left, b);
                 if self.known(db) == Some(0.0) {
                     return left;
                 }
@@ -698,10 +712,10 @@ mod tests {
 
     #[test]
     fn composes() {
-        // outer(u, v) = u - v with v = inner(p) = 2p; u is operand 1, p operand 0.
+        // u - v with u = y and v = 2 x.
         let outer = Formula::new(&(Expr::input(0) - Expr::input(1)));
-        let inner = Formula::new(&(x() * 2.0));
-        let f = outer.compose(1, &inner, &[1, 9], &[0]);
+        let inner = [Expr::input(1), x() * 2.0].map(|e| Formula::new(&e));
+        let f = outer.compose(&inner);
         assert_eq!(f.evaluate(&[3.0, 10.0]), 4.0);
         let g = f.times_input(2);
         assert_eq!(g.evaluate(&[3.0, 10.0, 0.5]), 2.0);

@@ -23,6 +23,7 @@ pub mod case;
 mod error;
 pub mod formula;
 mod graph;
+pub mod grid;
 pub mod ops;
 pub mod passes;
 mod plan;

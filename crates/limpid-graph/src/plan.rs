@@ -1,4 +1,4 @@
-use crate::{Graph, GraphError, Node, Source, ValueId};
+use crate::{Fact, Graph, GraphError, Node, Source, ValueId};
 use limpid_tensor::{Shape, TensorError};
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,7 +42,21 @@ impl Plan {
     /// When the sizes overflow, or an output is not made by a node.
     pub fn new(
         graph: Arc<Graph>,
-        storage_bytes: impl Fn(&crate::Fact) -> Result<usize, TensorError>,
+        storage_bytes: impl Fn(&Fact) -> Result<usize, TensorError>,
+        alignment: usize,
+    ) -> Result<Self, GraphError> {
+        let facts = Arc::clone(&graph);
+        Self::by_value(graph, |v| storage_bytes(facts.fact(v)), alignment)
+    }
+
+    /// Plans `graph` for a device that stores equal facts in different ways:
+    /// `storage_bytes` is asked for each value.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn by_value(
+        graph: Arc<Graph>,
+        storage_bytes: impl Fn(ValueId) -> Result<usize, TensorError>,
         alignment: usize,
     ) -> Result<Self, GraphError> {
         check_outputs(&graph)?;
@@ -56,7 +70,7 @@ impl Plan {
                 (Source::Constant(_), _) => Location::Constant,
                 (_, Some(k)) => Location::Output(k),
                 _ => {
-                    let bytes = storage_bytes(&v.fact)?;
+                    let bytes = storage_bytes(ValueId(i as u32))?;
                     let size = bytes
                         .checked_next_multiple_of(alignment)
                         .ok_or_else(|| TensorError::Overflow(v.fact.shape.clone()))?;

@@ -33,6 +33,59 @@ impl RefTensor {
         }
     }
 
+    /// A tensor filled by a function of the index on each axis.
+    pub fn from_index(shape: impl Into<Shape>, mut f: impl FnMut(&[usize]) -> f64) -> Self {
+        let shape = shape.into();
+        let mut index = vec![0; shape.len()];
+        let mut started = false;
+        Self::from_fn(shape.clone(), |_| {
+            // The next index in C order.
+            for (i, d) in index.iter_mut().zip(&*shape).rev().filter(|_| started) {
+                *i += 1;
+                if *i < *d {
+                    break;
+                }
+                *i = 0;
+            }
+            started = true;
+            f(&index)
+        })
+    }
+
+    /// The elements over `axes` folded in C order; the axes stay as extents of 1.
+    #[must_use]
+    pub fn fold(&self, axes: &[usize], first: f64, f: impl Fn(f64, f64) -> f64) -> Self {
+        let mut shape = self.shape.to_vec();
+        for &axis in axes {
+            shape[axis] = 1;
+        }
+        let mut out = Self::from_fn(shape, |_| first);
+        let strides = broadcast_strides(&out.shape, &self.shape);
+        for (i, v) in self.data.iter().enumerate() {
+            let (mut rest, mut at) = (i, 0);
+            for (d, s) in self.shape.iter().zip(&strides).rev() {
+                at += rest % d * s;
+                rest /= d;
+            }
+            out.data[at] = f(out.data[at], *v);
+        }
+        out
+    }
+
+    /// The element at an index on each axis.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn at(&self, index: &[usize]) -> f64 {
+        assert_eq!(index.len(), self.shape.len(), "an index for {}", self.shape);
+        let linear = index.iter().zip(&*self.shape).fold(0, |n, (i, d)| {
+            assert!(i < d, "{index:?} lies in {}", self.shape);
+            n * d + i
+        });
+        self.data[linear]
+    }
+
     /// Elementwise.
     #[must_use]
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {

@@ -33,7 +33,7 @@ pub use limpid_explain::methods::{
     IntegratedGradients, Mode, Variable,
 };
 pub use limpid_explain::{
-    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, Objective,
+    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, LayerGradient, Objective,
     ParamInfo, ParamKind, Parameters, Reduce, Request, Rule, SmoothGrad, Smoothed,
 };
 pub use limpid_model::{Crop, Image, Input, LabelError, Labels, ModelError, Preprocess};

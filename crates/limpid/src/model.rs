@@ -1,8 +1,9 @@
 use crate::{Device, Error, Labels, ModelError, Preprocess, Session, SessionOptions};
-use limpid_graph::ops::{GlobalAveragePool, Op};
+use limpid_graph::grid::{Grid, default_layer, grids};
+use limpid_graph::ops::Op;
+use limpid_graph::passes::lower;
 use limpid_graph::{Fact, Graph, Node, ValueId};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub struct LayerInfo {
     /// Whether a class activation map can use it: a grid of more than one cell
     /// that the scores depend on.
     pub cam: bool,
+    /// Rows and columns of that grid, which may be one axis of tokens.
+    pub grid: Option<[usize; 2]>,
 }
 
 impl Model {
@@ -116,21 +119,13 @@ impl Model {
     /// The number of parameters, as frameworks count them: what training
     /// changes, so without the running statistics of batch normalisation.
     ///
-    /// # Errors
-    /// When the graph does not fit its configuration.
-    ///
     /// ```
-    /// assert_eq!(limpid::Model::embedded()?.parameters()?, 4_652_008);
+    /// assert_eq!(limpid::Model::embedded()?.parameters(), 4_652_008);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn parameters(&self) -> Result<u64, Error> {
-        let graph = self.graph()?;
-        let weights: BTreeMap<ValueId, u64> = graph
-            .nodes()
-            .iter()
-            .flat_map(|node| weights(&graph, node))
-            .collect();
-        Ok(weights.values().sum())
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.0.parameters()
     }
 
     /// The layers in the order in which they run.
@@ -147,18 +142,22 @@ impl Model {
     pub fn layers(&self) -> Result<Vec<LayerInfo>, Error> {
         let graph = self.graph()?;
         let reaches = reaches_output(&graph);
+        let lowered = lower(&graph)?;
+        let grids = grids(&lowered);
         let mut layers: Vec<(ValueId, LayerInfo)> = graph
             .layers()
             .iter()
             .filter_map(|(name, &v)| {
                 let (_, node) = graph.producer(v)?;
                 let shape = graph.fact(v).shape.get(1..).unwrap_or_default().to_vec();
+                let grid = lowered.layers().get(name).and_then(|v| grids[v.index()]);
                 let info = LayerInfo {
                     name: name.clone(),
                     op: node.op.name(),
                     parameters: weights(&graph, node).map(|(_, size)| size).sum(),
                     multiply_adds: multiply_adds(&graph, node),
-                    cam: shape.len() == 3 && shape[1] * shape[2] > 1 && reaches[v.index()],
+                    cam: grid.is_some_and(|g| g.is_map()) && reaches[v.index()],
+                    grid: grid.filter(Grid::is_map).map(|g| [g.rows, g.columns]),
                     shape,
                 };
                 Some((v, info))
@@ -184,7 +183,8 @@ impl Model {
     }
 
     /// The layer that a class activation map uses by default: the input of
-    /// global pooling, by its shortest name, which is the outermost module's.
+    /// global pooling, by its shortest name, which is the outermost module's; with
+    /// a class token, the normalised input of the last attention.
     ///
     /// # Errors
     /// When the graph does not fit its configuration.
@@ -194,8 +194,7 @@ impl Model {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cam_layer(&self) -> Result<Option<String>, Error> {
-        let graph = self.graph()?;
-        Ok(cam_layer(&graph))
+        Ok(default_layer(&lower(&self.graph()?)?))
     }
 
     pub(crate) fn check_input(&self, input: &crate::Input) -> Result<(), ModelError> {
@@ -237,18 +236,4 @@ fn reaches_output(graph: &Graph) -> Vec<bool> {
         }
     }
     reaches
-}
-
-/// The name of the input of the last global pooling. Of several names for one
-/// value the shortest is the outermost module.
-pub(crate) fn cam_layer(graph: &Graph) -> Option<String> {
-    let pool = graph
-        .nodes()
-        .iter()
-        .rev()
-        .find(|n| matches!(n.op, Op::GlobalAveragePool(GlobalAveragePool {})))?;
-    let names = graph.layers().iter().filter(|(_, v)| **v == pool.inputs[0]);
-    names
-        .map(|(name, _)| name.clone())
-        .min_by_key(|name| (name.len(), name.clone()))
 }

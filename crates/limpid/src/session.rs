@@ -1,6 +1,6 @@
 use crate::engine::{Engine, RunContext};
 use crate::{Device, Error, Explanation, Image, Input, Model};
-use limpid_explain::{ExplainError, Explainer, Objective, Request};
+use limpid_explain::{ExplainError, Explainer, LayerGradient, Objective, Request};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -258,6 +258,33 @@ impl Session {
             Target::Label(label) => self.model.labels().find(label)?,
         };
         Ok(vec![self.prediction(logits, index)])
+    }
+
+    /// What a layer puts out for an input, and an objective's gradient with
+    /// respect to it, both of the layer's own shape without the batch.
+    ///
+    /// # Errors
+    /// When the input does not fit the model, there is no such layer, or no
+    /// gradient reaches it.
+    ///
+    /// ```
+    /// # use limpid::{Device, Image, Model, Objective};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// # let image = Image::open(photo)?;
+    /// let at = session.layer_gradient(&session.input(&image)?, "blocks.4", &Objective::class(967))?;
+    /// assert_eq!(at.activation.dims(), [112, 14, 14]);
+    /// assert_eq!(at.gradient.dims(), at.activation.dims());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn layer_gradient(
+        &self,
+        input: &Input,
+        layer: &str,
+        objective: &Objective,
+    ) -> Result<LayerGradient, Error> {
+        self.model.check_input(input)?;
+        self.engine.layer_gradient(input.tensor(), layer, objective)
     }
 
     /// Explains a picture: a map for each class of the target.

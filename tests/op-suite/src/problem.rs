@@ -5,7 +5,8 @@ use crate::network;
 use limpid_device::{Buffer, Device, DeviceError, Executable, HostData};
 use limpid_graph::case::{Case, cotangent};
 use limpid_graph::ops::{
-    Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, RangeMask,
+    Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, MaxPool,
+    MaxPoolGradient, RangeMask,
 };
 use limpid_graph::passes::{Rule, eliminate_dead_code, lower, vjp};
 use limpid_graph::reference::{self, RefTensor};
@@ -87,6 +88,16 @@ impl Problem {
                 let ones = graph.input("ones", Fact::f32(&fact.shape));
                 inputs.push(RefTensor::from_fn(&fact.shape, |_| 1.0));
                 outputs.push(graph.push("read mask", MaskMul {}, &[ones, v])?[0]);
+                continue;
+            }
+            if fact.dtype == DType::U8 {
+                // Taps leave as the places to which they send numbers.
+                checks.push(Check::Exact);
+                let numbers = RefTensor::from_fn(&fact.shape, |i| (1 + i % 61) as f64);
+                let sent = graph.input("sent", Fact::f32(&fact.shape));
+                inputs.push(numbers);
+                let gradient = placement(&case.op, &case.inputs[0].fact);
+                outputs.push(graph.push("read taps", gradient, &[sent, v])?[0]);
                 continue;
             }
             outputs.push(v);
@@ -309,6 +320,7 @@ fn scale(op: &Op, operands: &[RefTensor]) -> Option<Vec<RefTensor>> {
         | Op::Expand(_)
         | Op::ReduceSum(_)
         | Op::GlobalAveragePool(_)
+        | Op::MatMul(_)
         | Op::SeparableFilter(_)
         | Op::WeightedSum(_) => (op.clone(), 0),
         _ => return None,
@@ -316,6 +328,22 @@ fn scale(op: &Op, operands: &[RefTensor]) -> Option<Vec<RefTensor>> {
     let sizes: Vec<RefTensor> = operands.iter().map(|t| t.map(f64::abs)).collect();
     let sizes: Vec<&RefTensor> = sizes[..sizes.len() - cut].iter().collect();
     Some(op.reference(&sizes))
+}
+
+/// What sends a number to the place of each window's largest element.
+fn placement(op: &Op, x: &Fact) -> MaxPoolGradient {
+    let pool = match op {
+        Op::MaxPool(pool) => *pool,
+        Op::MaxPoolArgmax(argmax) => argmax.pool,
+        _ => MaxPool::default(),
+    };
+    MaxPoolGradient {
+        pool: MaxPool {
+            store_argmax: false,
+            ..pool
+        },
+        input: [x.shape[2], x.shape[3]],
+    }
 }
 
 /// How a mask is compared: a computed value may lie on either side of a bound

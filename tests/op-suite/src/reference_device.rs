@@ -153,6 +153,7 @@ impl Device for ReferenceDevice {
             (HostData::F32(v), DType::Bits) => {
                 ("f32", v.iter().map(|v| u32::from(*v != 0.0)).collect())
             }
+            (HostData::F32(v), DType::U8) => ("f32", v.iter().map(|v| *v as u32).collect()),
             (HostData::U32(v), DType::U32) => ("u32", v.to_vec()),
             (HostData::F32(_), _) => ("f32", Vec::new()),
             (HostData::U32(_), _) => ("u32", Vec::new()),

@@ -4,7 +4,7 @@
 use limpid_device::Device;
 use limpid_graph::{Location, Op, Plan, Step};
 use limpid_op_suite::{
-    KnownFailures, Memory, Mode, Options, Outcome, ReferenceDevice, Report, guard, run,
+    KnownFailures, Memory, Mode, Options, Outcome, Problem, ReferenceDevice, Report, guard, run,
     test_problems,
 };
 
@@ -44,7 +44,9 @@ fn names_are_unique() {
 fn guards_lie_around_the_results() {
     let device = ReferenceDevice::new();
     let (mut before, mut behind, mut all) = (0, 0, 0);
-    for problem in test_problems() {
+    // What several nodes make lies where there is room.
+    let alone = |p: &Problem| p.graph.nodes().len() == 1;
+    for problem in test_problems().into_iter().filter(alone) {
         if let Some(guarded) = guard::guarded(&problem).unwrap() {
             let plan = device.plan(guarded.problem.graph.clone()).unwrap();
             let found = guard::layout(&plan, &guarded);
@@ -147,7 +149,7 @@ fn a_write_behind_the_result_is_found() {
     assert_found(
         &stray(true),
         Mode::Test,
-        "gemm 7x31x17",
+        "gemm [7, 31] by 17",
         "writes into the arena",
     );
 }
@@ -157,7 +159,7 @@ fn a_write_before_the_result_is_found() {
     assert_found(
         &stray(false),
         Mode::Test,
-        "gemm 7x31x17",
+        "gemm [7, 31] by 17",
         "writes into the arena",
     );
 }

@@ -2,7 +2,7 @@ use super::{Cost, Operator, Residual, broadcast};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Expr, Fact, Formula, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// a + b, with numpy's broadcasting.
@@ -25,6 +25,10 @@ impl Operator for Add {
     fn vjp(&self, cx: &mut VjpContext<'_>, input: usize) -> Result<ValueId, GraphError> {
         let g = cx.cotangent(0)?;
         cx.sum_to_input(g, input)
+    }
+
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        Some(Formula::new(&(Expr::input(0) + Expr::input(1))))
     }
 
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {

@@ -1,4 +1,4 @@
-use super::{Cost, Operator, Residual, arity, count, typed};
+use super::{Cost, Operator, Residual, arity, axis_in, count, shaped, typed};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
@@ -84,6 +84,30 @@ pub struct AxisFilter {
     pub axis: usize,
     /// The matrix, `[output extent, input extent]`.
     pub matrix: SparseMatrix,
+}
+
+/// The longest axis for which a matrix is made.
+const LONGEST: usize = 1 << 22;
+
+/// Checks that an input has the axis, and that it is not too long for a matrix.
+pub(super) fn check_axis(inputs: &[&Fact], input: usize, axis: usize) -> Result<(), OpError> {
+    axis_in(axis, inputs[input].shape.len())?;
+    let short = inputs[input].shape[axis] <= LONGEST;
+    shaped(inputs, input, format!("at most 2^22 long on axis {axis}"), short)
+}
+
+/// The most entries of a matrix that an operator is written with.
+const MOST_ENTRIES: usize = 1 << 24;
+
+/// Checks that a matrix of this many rows has not too many entries.
+pub(super) fn check_entries(rows: usize, per_row: usize) -> Result<(), OpError> {
+    if rows.checked_mul(per_row).is_some_and(|n| n <= MOST_ENTRIES) {
+        return Ok(());
+    }
+    Err(OpError::Attribute {
+        name: "window",
+        expected: "such that windows at all positions have at most 2^24 elements of an axis",
+    })
 }
 
 impl Operator for AxisFilter {

@@ -1,6 +1,6 @@
-use super::{Cost, Operator, Residual, arity, image, shaped, typed};
+use super::{Cost, Operator, Residual, arity, normalize, shaped, typed};
 use crate::case::{Case, CaseInput};
-use crate::passes::VjpContext;
+use crate::passes::{LowerContext, VjpContext};
 use crate::reference::RefTensor;
 use crate::{Fact, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// (x - mean) / sqrt(var + `epsilon`) * scale + bias, channel by channel, with
 /// statistics that are constants (inference).
 ///
-/// Inputs: x `[N, C, H, W]`, scale `[C]`, bias `[C]`, mean `[C]`, variance `[C]`.
+/// Inputs: x `[N, C, ...]` of rank 2 to 8, scale `[C]`, bias `[C]`, mean `[C]`, variance `[C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BatchNormalization {
     /// Added to the variance.
@@ -31,24 +31,22 @@ impl BatchNormalization {
 impl Operator for BatchNormalization {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         arity(inputs, "5", |n| n == 5)?;
-        let [_, c, _, _] = image(inputs, 0)?;
+        typed(inputs, 0, limpid_tensor::DType::F32)?;
+        let rank = inputs[0].shape.len();
+        shaped(inputs, 0, "of rank 2 to 8, [N, C, ...]", (2..=8).contains(&rank))?;
+        let c = inputs[0].shape[1];
         for i in 1..5 {
             typed(inputs, i, limpid_tensor::DType::F32)?;
             shaped(inputs, i, format!("[{c}]"), *inputs[i].shape == [c])?;
         }
-        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
-            return Err(OpError::Attribute {
-                name: "epsilon",
-                expected: "finite and not negative",
-            });
-        }
+        normalize::check_epsilon(self.epsilon)?;
         Ok(vec![inputs[0].clone()])
     }
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let x = inputs[0];
         let affine = self.affine([1, 2, 3, 4].map(|i| &inputs[i].data[..]));
-        let plane = x.shape[2] * x.shape[3];
+        let plane: usize = x.shape[2..].iter().product();
         vec![RefTensor::from_fn(&x.shape, |i| {
             let (factor, offset) = affine[i / plane % x.shape[1]];
             x.data[i] * factor + offset
@@ -70,6 +68,19 @@ impl Operator for BatchNormalization {
         cx.push(*self, &[g, scale, zero, zero, variance])
     }
 
+    /// Another rank than 4 is that of an image of one column.
+    fn lower(&self, cx: &mut LowerContext<'_>) -> Result<Option<Vec<ValueId>>, GraphError> {
+        let mut inputs = cx.inputs().to_vec();
+        let shape = cx.dims(inputs[0]);
+        if shape.len() == 4 {
+            return Ok(None);
+        }
+        let column = [shape[0], shape[1], shape[2..].iter().product(), 1];
+        inputs[0] = cx.reshape(inputs[0], &column)?;
+        let y = cx.push(*self, &inputs)?;
+        Ok(Some(vec![cx.reshape(y, &shape)?]))
+    }
+
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {
         Cost::elementwise(outputs[0], 2)
     }
@@ -79,9 +90,15 @@ impl Operator for BatchNormalization {
     }
 
     fn cases() -> Vec<Case> {
-        [(&[2, 17, 5, 3], 1e-3), (&[1, 64, 7, 7], 1e-5)]
-            .into_iter()
-            .map(|(shape, epsilon): (&[usize; 4], f64)| {
+        let rows: [(&[usize], f64); 5] = [
+            (&[2, 17, 5, 3], 1e-3),
+            (&[1, 64, 7, 7], 1e-5),
+            (&[3, 33], 1e-3),
+            (&[2, 17, 9], 1e-5),
+            (&[2, 3, 2, 3, 4], 1e-5),
+        ];
+        rows.into_iter()
+            .map(|(shape, epsilon)| {
                 let c = [shape[1]];
                 let inputs = vec![
                     CaseInput::variable(shape),

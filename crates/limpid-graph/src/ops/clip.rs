@@ -2,7 +2,7 @@ use super::{Cost, Operator, RangeMask, Residual, same};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Expr, Fact, Formula, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// min(max(x, `min`), `max`): ReLU with `min` 0, ReLU6 with 0 and 6.
@@ -44,7 +44,11 @@ impl Clip {
 impl Operator for Clip {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         // A bound that is not a number is refused as well.
-        if self.lower().partial_cmp(&self.upper()).is_none_or(|o| o.is_gt()) {
+        if self
+            .lower()
+            .partial_cmp(&self.upper())
+            .is_none_or(|o| o.is_gt())
+        {
             return Err(OpError::Attribute {
                 name: "min",
                 expected: "at most `max`",
@@ -68,6 +72,20 @@ impl Operator for Clip {
         let g = cx.cotangent(0)?;
         let mask = cx.output_mask(RangeMask::inside(*self))?;
         cx.push(super::MaskMul {}, &[g, mask])
+    }
+
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        let x = Expr::input(0);
+        let bound = |bound: Option<f32>| bound.map(|b| Expr::constant(f64::from(b)));
+        let below = match bound(self.max) {
+            Some(max) => max.clone().less_or_equal(x.clone()).select(max, x.clone()),
+            None => x.clone(),
+        };
+        let clipped = match bound(self.min) {
+            Some(min) => x.less_or_equal(min.clone()).select(min, below),
+            None => below,
+        };
+        Some(Formula::new(&clipped))
     }
 
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {

@@ -73,11 +73,7 @@ impl Operator for Conv {
             typed(inputs, i, limpid_tensor::DType::F32)?;
             shaped(inputs, i, format!("[{m}]"), *inputs[i].shape == [m])?;
         }
-        let explicit = match self.padding {
-            Padding::Explicit(pads) => pads,
-            Padding::SameUpper => [0; 4],
-        };
-        window::check(self.strides, self.dilations, explicit, [kh, kw])?;
+        window::check("weight", self.strides, self.dilations, self.padding.explicit(), [kh, kw])?;
         let pads = self.pads(&inputs[0].shape, &inputs[1].shape);
         let positions = |size, k, d: usize| {
             let pads = pads[d] + pads[d + 2];

@@ -69,7 +69,7 @@ impl Operator for ConvTranspose {
                 expected: "a divisor of the input's channels",
             });
         }
-        window::check(self.strides, self.dilations, self.pads, [kh, kw])?;
+        window::check("weight", self.strides, self.dilations, self.pads, [kh, kw])?;
         if (0..2).any(|d| self.output_padding[d] >= self.strides[d]) {
             return Err(OpError::Attribute {
                 name: "output_padding",

@@ -5,10 +5,11 @@ use crate::reference::RefTensor;
 use crate::{Fact, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// The matrix product a * b + c of a fully connected layer.
+/// The matrix product a * b + c of a fully connected layer on the last axis.
 ///
-/// Inputs: a `[N, K]`, b `[K, M]` (`[M, K]` with `trans_b`), optionally c
-/// `[M]`, then those of the epilogue. Output: `[N, M]`.
+/// Inputs: a `[..., K]` of rank 2 or more, whose leading axes are rows, b
+/// `[K, M]` (`[M, K]` with `trans_b`), optionally c `[M]`, then those of the
+/// epilogue. Output: `[..., M]`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Gemm {
@@ -26,8 +27,9 @@ impl Operator for Gemm {
         for i in 0..own.len() {
             typed(inputs, i, limpid_tensor::DType::F32)?;
         }
-        shaped(inputs, 0, "of rank 2, [N, K]", inputs[0].shape.len() == 2)?;
-        let (n, k) = (inputs[0].shape[0], inputs[0].shape[1]);
+        let a = &inputs[0].shape;
+        shaped(inputs, 0, "of rank 2 or more, [..., K]", a.len() >= 2)?;
+        let (rows, k) = (&a[..a.len() - 1], a[a.len() - 1]);
         let b = &inputs[1].shape;
         let fits = b.len() == 2 && b[usize::from(self.trans_b)] == k;
         let expected = if self.trans_b { format!("[M, {k}]") } else { format!("[{k}, M]") };
@@ -36,15 +38,17 @@ impl Operator for Gemm {
         if own.len() == 3 {
             shaped(inputs, 2, format!("[{m}]"), *inputs[2].shape == [m])?;
         }
-        self.epilogue.infer(Fact::f32([n, m]), extra)
+        self.epilogue
+            .infer(Fact::f32([rows, &[m]].concat()), extra)
     }
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let (own, extra) = self.epilogue.split(inputs).expect("accepted before");
         let (a, b) = (own[0], own[1]);
-        let k = a.shape[1];
+        let (k, rows) = a.shape.split_last().expect("accepted before");
+        let k = *k;
         let m = b.shape[usize::from(!self.trans_b)];
-        let out = RefTensor::from_fn([a.shape[0], m], |i| {
+        let out = RefTensor::from_fn([rows, &[m]].concat(), |i| {
             let (row, column) = (i / m, i % m);
             let product: f64 = (0..k)
                 .map(|j| {
@@ -75,7 +79,8 @@ impl Operator for Gemm {
     }
 
     fn cost(&self, inputs: &[&Fact], outputs: &[&Fact]) -> Cost {
-        Cost::multiply_adds(count(&outputs[0].shape).saturating_mul(inputs[0].shape[1] as u64))
+        let k = inputs[0].shape.last().map_or(1, |k| *k as u64);
+        Cost::multiply_adds(count(&outputs[0].shape).saturating_mul(k))
     }
 
     fn linear(&self, input: usize) -> bool {
@@ -92,17 +97,28 @@ impl Operator for Gemm {
 
     fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
-        for (n, k, m) in [(1, 1, 1), (1, 33, 65), (7, 31, 17), (3, 128, 1000)] {
+        let sizes: [(&[usize], usize, usize); 8] = [
+            (&[1], 1, 1),
+            (&[1], 33, 65),
+            (&[7], 31, 17),
+            (&[3], 128, 1000),
+            (&[2, 7], 33, 65),
+            (&[1, 49], 96, 31),
+            (&[2, 3, 5], 17, 7),
+            (&[2, 1, 3, 2], 5, 33),
+        ];
+        for (rows, k, m) in sizes {
             for trans_b in [false, true] {
                 let op = Self {
                     trans_b,
                     ..Self::default()
                 };
                 let b = if trans_b { [m, k] } else { [k, m] };
-                let name = format!("gemm {n}x{k}x{m} trans_b {trans_b}");
-                let random = vec![CaseInput::variable(&[n, k]), CaseInput::constant(&b)];
+                let a = [rows, &[k]].concat();
+                let name = format!("gemm {a:?} by {m} trans_b {trans_b}");
+                let random = vec![CaseInput::variable(&a), CaseInput::constant(&b)];
                 let exact = vec![
-                    CaseInput::integers(&[n, k], -4, 4),
+                    CaseInput::integers(&a, -4, 4),
                     CaseInput::constant(&b).integer_valued(-4, 4),
                     CaseInput::constant(&[m]).integer_valued(-4, 4),
                 ];
@@ -118,7 +134,11 @@ impl Operator for Gemm {
                 epilogue,
                 ..Self::default()
             };
-            cases.push(Case::new(format!("gemm {name}"), op, inputs));
+            cases.push(Case::new(format!("gemm {name}"), op.clone(), inputs));
+            let mut inputs = vec![CaseInput::variable(&[2, 5, 17]), CaseInput::constant(&[17, 33])];
+            inputs.extend(epilogue.add.then(|| CaseInput::fixed(&[2, 5, 33])));
+            inputs.extend(epilogue.mask_mul.then(|| CaseInput::bits(&[2, 5, 33])));
+            cases.push(Case::new(format!("gemm tokens {name}"), op, inputs));
         }
         cases
     }

@@ -1,26 +1,28 @@
-use super::{Cost, Operator, Residual, arity, image};
+use super::{Cost, Operator, Residual, arity, shaped, typed};
 use crate::case::{Case, CaseInput};
-use crate::passes::VjpContext;
+use crate::passes::{LowerContext, VjpContext};
 use crate::reference::RefTensor;
 use crate::{Fact, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// The mean over height and width: `[N, C, H, W]` to `[N, C, 1, 1]`.
+/// The mean of each channel: `[N, C, H, W]` to `[N, C, 1, 1]`, and so for any
+/// rank from 3 on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct GlobalAveragePool {}
 
 impl Operator for GlobalAveragePool {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         arity(inputs, "1", |n| n == 1)?;
-        let [n, c, h, w] = image(inputs, 0)?;
-        super::shaped(inputs, 0, "of at least one pixel", h * w > 0)?;
-        Ok(vec![Fact::f32([n, c, 1, 1])])
+        typed(inputs, 0, limpid_tensor::DType::F32)?;
+        pooled(inputs)
     }
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let x = inputs[0];
-        let plane = x.shape[2] * x.shape[3];
-        vec![RefTensor::from_fn([x.shape[0], x.shape[1], 1, 1], |i| {
+        let plane: usize = x.shape[2..].iter().product();
+        let mut shape = vec![1; x.shape.len()];
+        shape[..2].copy_from_slice(&x.shape[..2]);
+        vec![RefTensor::from_fn(shape, |i| {
             x.data[i * plane..][..plane].iter().sum::<f64>() / plane as f64
         })]
     }
@@ -38,6 +40,20 @@ impl Operator for GlobalAveragePool {
         cx.push(super::Expand { shape }, &[g])
     }
 
+    /// Another rank than 4 is that of an image of one row.
+    fn lower(&self, cx: &mut LowerContext<'_>) -> Result<Option<Vec<ValueId>>, GraphError> {
+        let x = cx.input(0);
+        let shape = cx.dims(x);
+        if shape.len() == 4 {
+            return Ok(None);
+        }
+        let row = [shape[0], shape[1], 1, shape[2..].iter().product()];
+        let x = cx.reshape(x, &row)?;
+        let mean = cx.push(Self {}, &[x])?;
+        let pooled = [&shape[..2], &vec![1; shape.len() - 2]].concat();
+        Ok(Some(vec![cx.reshape(mean, &pooled)?]))
+    }
+
     fn cost(&self, inputs: &[&Fact], _outputs: &[&Fact]) -> Cost {
         Cost::elementwise(inputs[0], 1)
     }
@@ -47,12 +63,29 @@ impl Operator for GlobalAveragePool {
     }
 
     fn cases() -> Vec<Case> {
-        [[2, 17, 5, 3], [1, 64, 7, 7], [3, 1, 1, 1], [1, 33, 31, 33]]
+        let shapes: [&[usize]; 6] = [
+            &[2, 17, 5, 3],
+            &[1, 64, 7, 7],
+            &[3, 1, 1, 1],
+            &[1, 33, 31, 33],
+            &[2, 17, 9],
+            &[2, 3, 4, 2, 3],
+        ];
+        shapes
             .into_iter()
             .map(|shape| {
-                let inputs = vec![CaseInput::variable(&shape)];
+                let inputs = vec![CaseInput::variable(shape)];
                 Case::new(format!("global average pool {shape:?}"), Self {}, inputs)
             })
             .collect()
     }
+}
+
+/// The type and shape of what is left of each channel's elements, one of each.
+pub(super) fn pooled(inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+    let x = &inputs[0].shape;
+    shaped(inputs, 0, "of rank 3 or more, [N, C, ...]", x.len() >= 3)?;
+    let mut shape = vec![1; x.len()];
+    shape[..2].copy_from_slice(&x[..2]);
+    Ok(vec![Fact::f32(shape)])
 }

@@ -1,13 +1,19 @@
 //! The operators, one file each. Names and attributes are ONNX's where ONNX
 //! has the operator. A new operator is a new file and a line in `operators!`.
 
+mod affine;
 mod epilogue;
+mod number;
 mod pointwise;
 mod window;
 
 pub use axis_filter::SparseMatrix;
+pub use depth_to_space::DepthToSpaceMode;
 pub use epilogue::Epilogue;
+pub use pad::PadMode;
+pub use gelu::GeluApproximation;
 pub use pointwise::Pointwise;
+pub use resize::{CoordinateMode, NearestMode, ResizeMode};
 pub use window::Padding;
 
 use crate::case::Case;
@@ -173,7 +179,7 @@ macro_rules! operators {
             /// makes the others.
             #[must_use]
             pub fn network_names() -> Vec<&'static str> {
-                let all = [$((stringify!($name), $name::internal())),*];
+                let all = [$((stringify!($name), <$name as Operator>::internal())),*];
                 all.into_iter().filter(|(_, internal)| !internal).map(|(name, _)| name).collect()
             }
 
@@ -184,37 +190,105 @@ macro_rules! operators {
             /// The cases of all operators.
             #[must_use]
             pub fn cases() -> Vec<Case> {
-                [$($name::cases()),*].concat()
+                [$(<$name as Operator>::cases()),*].concat()
             }
         }
     };
 }
 
 operators! {
+    abs::Abs,
+    adaptive_average_pool::AdaptiveAveragePool,
     add::Add,
+    attention::Attention,
+    average_pool::AveragePool,
     axis_filter::AxisFilter,
     batch_normalization::BatchNormalization,
+    ceil::Ceil,
+    celu::Celu,
     clip::Clip,
+    concat::Concat,
     conv::Conv,
     conv_transpose::ConvTranspose,
+    cos::Cos,
+    depth_to_space::DepthToSpace,
+    div::Div,
     elementwise::Elementwise,
+    elu::Elu,
+    equal::Equal,
+    erf::Erf,
+    exp::Exp,
     expand::Expand,
     flatten::Flatten,
+    floor::Floor,
+    gather::Gather,
     gaussian_noise::GaussianNoise,
+    gelu::Gelu,
     gemm::Gemm,
     global_average_pool::GlobalAveragePool,
+    global_max_pool::GlobalMaxPool,
+    group_normalization::GroupNormalization,
+    hard_sigmoid::HardSigmoid,
+    hard_swish::HardSwish,
     heat_kernel::HeatKernel,
+    instance_normalization::InstanceNormalization,
+    layer_normalization::LayerNormalization,
+    leaky_relu::LeakyRelu,
+    less::Less,
+    less_or_equal::LessOrEqual,
+    log::Log,
+    log_softmax::LogSoftmax,
+    lp_pool::LpPool,
+    lrn::LRN,
     mask_mul::MaskMul,
+    mat_mul::MatMul,
+    max::Max,
+    max_pool::MaxPool,
+    max_pool_argmax::MaxPoolArgmax,
+    max_pool_gradient::MaxPoolGradient,
+    min::Min,
+    mish::Mish,
     mul::Mul,
+    neg::Neg,
+    normalize::Normalize,
+    normalize_gradient::NormalizeGradient,
+    p_relu::PRelu,
+    pad::Pad,
+    pow::Pow,
     range_mask::RangeMask,
+    relayout::Relayout,
+    reciprocal::Reciprocal,
+    reduce_l2::ReduceL2,
+    reduce_max::ReduceMax,
+    reduce_mean::ReduceMean,
+    reduce_min::ReduceMin,
+    reduce_prod::ReduceProd,
     reduce_sum::ReduceSum,
     reshape::Reshape,
+    resize::Resize,
+    rms_normalization::RMSNormalization,
+    roll::Roll,
+    round::Round,
     running_moments::RunningMoments,
+    selu::Selu,
     separable_filter::SeparableFilter,
     sigmoid::Sigmoid,
+    sign::Sign,
+    silu::Silu,
+    sin::Sin,
+    slice::Slice,
+    softmax::Softmax,
+    softmax_gradient::SoftmaxGradient,
     softplus::Softplus,
+    softsign::Softsign,
+    space_to_depth::SpaceToDepth,
+    sqrt::Sqrt,
     sub::Sub,
+    tanh::Tanh,
+    tile::Tile,
+    transpose::Transpose,
     weighted_sum::WeightedSum,
+    where_::Where,
 }
 
 impl Op {
@@ -349,6 +423,29 @@ fn shaped(
         expected: expected.into(),
         found: inputs[input].shape.clone(),
     })
+}
+
+/// Checks that a value of this rank has the axis.
+fn axis_in(axis: usize, rank: usize) -> Result<(), OpError> {
+    if axis < rank {
+        return Ok(());
+    }
+    Err(OpError::Attribute {
+        name: "axis",
+        expected: "below the input's rank",
+    })
+}
+
+/// The extents of a reduction over `axes`.
+fn reduced(shape: &Shape, axes: &[usize]) -> Result<Vec<usize>, OpError> {
+    let mut shape = shape.to_vec();
+    for &axis in axes {
+        *shape.get_mut(axis).ok_or(OpError::Attribute {
+            name: "axes",
+            expected: "below the input's rank",
+        })? = 1;
+    }
+    Ok(shape)
 }
 
 /// The `[N, C, H, W]` of an input, which must be f32.

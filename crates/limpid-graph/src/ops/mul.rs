@@ -2,7 +2,7 @@ use super::{Cost, Operator, Residual, broadcast};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Expr, Fact, Formula, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// a * b, with numpy's broadcasting.
@@ -27,6 +27,10 @@ impl Operator for Mul {
         let other = cx.value(1 - input)?;
         let g = cx.push(Self {}, &[g, other])?;
         cx.sum_to_input(g, input)
+    }
+
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        Some(Formula::new(&(Expr::input(0) * Expr::input(1))))
     }
 
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {

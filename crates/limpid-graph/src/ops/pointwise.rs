@@ -1,9 +1,10 @@
 use super::{Cost, Operator, Residual, arity, broadcast_all};
-use crate::case::Case;
+use crate::case::{Case, CaseInput};
 use crate::formula::Formula;
 use crate::passes::VjpContext;
 use crate::reference::{RefTensor, zip_all};
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Fact, GraphError, Op, OpError, ValueId};
+use std::ops::RangeInclusive;
 
 /// An elementwise operator: a formula of operands whose shapes are broadcast.
 /// Inference, the gradient and the cost follow from the formula.
@@ -38,7 +39,10 @@ pub trait Pointwise {
 
 impl<T: Pointwise> Operator for T {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
-        let expected = ["0", "1", "2", "3"].get(T::OPERANDS).copied().unwrap_or("more");
+        let expected = ["0", "1", "2", "3"]
+            .get(T::OPERANDS)
+            .copied()
+            .unwrap_or("more");
         arity(inputs, expected, |n| n == T::OPERANDS)?;
         self.check()?;
         broadcast_all(inputs)
@@ -117,9 +121,75 @@ pub(super) fn cost(formula: &Formula, outputs: &[&Fact]) -> Cost {
     Cost::elementwise(outputs[0], formula.steps().len() as u64)
 }
 
-/// Whether a formula is a multiple of one operand.
+/// Whether a formula is a multiple of its only operand.
 pub(super) fn linear(formula: &Formula, operands: usize, input: usize) -> bool {
-    let slope = formula.derivative(input);
-    let homogeneous = formula.evaluate(&vec![0.0; operands]) == 0.0;
-    !slope.reads(input) && homogeneous && (slope.as_constant().is_some() && operands == 1)
+    let Some(slope) = formula.derivative(input).as_constant() else {
+        return false;
+    };
+    // Steps have the slope 0 as well, and pass through the origin.
+    operands == 1 && formula.evaluate(&[0.0]) == 0.0 && formula.evaluate(&[1.0]) == slope
+}
+
+/// Checks that an attribute is a finite number.
+pub(super) fn finite(name: &'static str, value: f32) -> Result<(), OpError> {
+    let expected = "a finite number";
+    match value.is_finite() {
+        true => Ok(()),
+        false => Err(OpError::Attribute { name, expected }),
+    }
+}
+
+/// The whole numbers that normal values come near.
+pub(super) fn whole_numbers() -> Vec<f64> {
+    (-6..=6).map(f64::from).collect()
+}
+
+/// A few whole numbers, differentiated: beside an operand that keeps away from
+/// [`whole_numbers`], a comparison with them never tips.
+pub(super) fn whole_variable(shape: &[usize]) -> CaseInput {
+    CaseInput::variable(shape).integer_valued(-2, 2)
+}
+
+/// The cases of an operator of one operand: an image whose channels fill no
+/// vector, tokens, a scalar, and whole numbers between bounds.
+pub(super) fn unary_cases(
+    name: &str,
+    op: impl Into<Op>,
+    input: fn(&[usize]) -> CaseInput,
+    whole: RangeInclusive<i32>,
+) -> Vec<Case> {
+    let op = op.into();
+    let case = |what, input| Case::new(format!("{name} {what}"), op.clone(), vec![input]);
+    vec![
+        case("image", input(&[2, 17, 7, 5])),
+        case("tokens", input(&[2, 7, 65])),
+        case("scalar", input(&[])),
+        case(
+            "whole",
+            CaseInput::integers(&[1, 33, 5, 3], *whole.start(), *whole.end()),
+        ),
+    ]
+}
+
+/// The cases of an operator of two operands: shapes that are equal and shapes
+/// of which either is stretched, and whole numbers between bounds.
+pub(super) fn binary_cases(
+    name: &str,
+    op: impl Into<Op>,
+    a: fn(&[usize]) -> CaseInput,
+    b: fn(&[usize]) -> CaseInput,
+    whole: [RangeInclusive<i32>; 2],
+) -> Vec<Case> {
+    let op = op.into();
+    let case = |what, inputs| Case::new(format!("{name} {what}"), op.clone(), inputs);
+    let of = |what, left: &[usize], right: &[usize]| case(what, vec![a(left), b(right)]);
+    let whole = whole.map(|w| CaseInput::integers(&[1, 33, 5, 3], *w.start(), *w.end()));
+    vec![
+        of("image", &[2, 17, 7, 5], &[2, 17, 7, 5]),
+        of("channels", &[2, 33, 3, 5], &[33, 1, 1]),
+        of("tokens", &[2, 7, 65], &[65]),
+        of("scalar", &[2, 20, 3], &[]),
+        of("both", &[2, 1, 5], &[17, 1]),
+        case("whole", whole.into()),
+    ]
 }

@@ -1,4 +1,4 @@
-use super::{Cost, Operator, Residual, arity, typed};
+use super::{Cost, Operator, Residual, arity, reduced, typed};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
@@ -16,33 +16,11 @@ impl Operator for ReduceSum {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         arity(inputs, "1", |n| n == 1)?;
         typed(inputs, 0, limpid_tensor::DType::F32)?;
-        let mut shape = inputs[0].shape.to_vec();
-        for &axis in &self.axes {
-            *shape.get_mut(axis).ok_or(OpError::Attribute {
-                name: "axes",
-                expected: "below the input's rank",
-            })? = 1;
-        }
-        Ok(vec![Fact::f32(shape)])
+        Ok(vec![Fact::f32(reduced(&inputs[0].shape, &self.axes)?)])
     }
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
-        let x = inputs[0];
-        let mut shape = x.shape.to_vec();
-        for &axis in &self.axes {
-            shape[axis] = 1;
-        }
-        let mut out = RefTensor::from_fn(shape, |_| 0.0);
-        let strides = crate::reference::broadcast_strides(&out.shape, &x.shape);
-        for (i, v) in x.data.iter().enumerate() {
-            let (mut rest, mut at) = (i, 0);
-            for (d, s) in x.shape.iter().zip(&strides).rev() {
-                at += rest % d * s;
-                rest /= d;
-            }
-            out.data[at] += v;
-        }
-        vec![out]
+        vec![inputs[0].fold(&self.axes, 0.0, |a, b| a + b)]
     }
 
     fn residual(&self, _input: usize) -> Residual {

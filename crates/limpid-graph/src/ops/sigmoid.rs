@@ -2,7 +2,7 @@ use super::{Cost, Operator, Residual, same};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Expr, Fact, Formula, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// 1 / (1 + e^-x).
@@ -17,7 +17,11 @@ impl Operator for Sigmoid {
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         vec![inputs[0].map(|x| {
             let e = (-x.abs()).exp();
-            if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
+            if x < 0.0 {
+                e / (1.0 + e)
+            } else {
+                1.0 / (1.0 + e)
+            }
         })]
     }
 
@@ -32,6 +36,10 @@ impl Operator for Sigmoid {
         let square = cx.push(super::Mul {}, &[y, y])?;
         let slope = cx.push(super::Sub {}, &[y, square])?;
         cx.push(super::Mul {}, &[g, slope])
+    }
+
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        Some(Formula::new(&Expr::input(0).sigmoid()))
     }
 
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {

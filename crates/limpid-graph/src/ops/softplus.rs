@@ -1,8 +1,9 @@
 use super::{Cost, Operator, Residual, Sigmoid, same};
 use crate::case::{Case, CaseInput};
+use crate::formula::Unary;
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Expr, Fact, Formula, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// ln(1 + e^x), a smooth ReLU.
@@ -27,6 +28,10 @@ impl Operator for Softplus {
         let x = cx.value(0)?;
         let slope = cx.push(Sigmoid {}, &[x])?;
         cx.push(super::Mul {}, &[g, slope])
+    }
+
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        Some(Formula::new(&Expr::input(0).unary(Unary::Softplus)))
     }
 
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {

@@ -2,7 +2,7 @@ use super::{Cost, Operator, Residual, broadcast};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
-use crate::{Fact, GraphError, OpError, ValueId};
+use crate::{Expr, Fact, Formula, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// a - b, with numpy's broadcasting.
@@ -26,6 +26,10 @@ impl Operator for Sub {
         let g = cx.cotangent(0)?;
         let g = cx.sum_to_input(g, input)?;
         if input == 0 { Ok(g) } else { cx.scale(g, -1.0) }
+    }
+
+    fn formula(&self, _inputs: usize) -> Option<Formula> {
+        Some(Formula::new(&(Expr::input(0) - Expr::input(1))))
     }
 
     fn cost(&self, _inputs: &[&Fact], outputs: &[&Fact]) -> Cost {

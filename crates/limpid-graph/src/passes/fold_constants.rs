@@ -1,11 +1,12 @@
 use super::{eliminate_dead_code, rewrite};
 use crate::reference::RefTensor;
-use crate::{Fact, Graph, GraphError};
+use crate::{Fact, Graph, GraphError, Op, OpError};
 use limpid_tensor::{DType, Tensor};
 use std::sync::Arc;
 
-/// The most work that a constant is computed with here, where it is done naively.
-const MAX_WORK: u64 = 1 << 28;
+/// The operations that the constants of one network are computed with at most,
+/// as it is done naively.
+pub const MAX_CONSTANT_WORK: u64 = 1 << 26;
 
 /// Computes, in f64, what depends on constants alone. What would take long is
 /// left to the device.
@@ -13,28 +14,60 @@ const MAX_WORK: u64 = 1 << 28;
 /// # Errors
 /// When memory is short.
 pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
+    let mut work = MAX_CONSTANT_WORK;
     let folded = rewrite(graph, |new, map, _, node| {
         let inputs = map.all(&node.inputs);
-        let outs = new.push(node.name.clone(), node.op.clone(), &inputs)?;
-        let tensors: Option<Vec<_>> = inputs.iter().map(|v| new.constant_tensor(*v)).collect();
-        let facts = |ids: &[crate::ValueId]| -> Vec<&Fact> { ids.iter().map(|v| new.fact(*v)).collect() };
-        let (of, made) = (facts(&inputs), facts(&outs));
-        let cost = node.op.cost(&of, &made);
-        let small = cost.multiply_adds.saturating_add(cost.elementwise) <= MAX_WORK;
-        let floats = made.iter().all(|f| f.dtype == DType::F32);
-        let Some(tensors) = tensors.filter(|t| small && floats && !t.is_empty()) else {
-            return Ok(outs.into_iter().map(Some).collect());
+        let tensors: Option<Vec<&Tensor>> = inputs
+            .iter()
+            .map(|v| new.constant_tensor(*v).map(|t| &**t))
+            .collect();
+        let computed = match tensors {
+            Some(tensors) => constants_of(&node.op, &tensors, &mut work).map_err(|source| GraphError::Op {
+                node: node.name.clone(),
+                op: node.op.name(),
+                source,
+            })?,
+            None => None,
         };
-        let operands: Vec<RefTensor> = tensors.iter().map(|t| RefTensor::from(&***t)).collect();
-        let results = node.op.reference(&operands.iter().collect::<Vec<_>>());
-        let mut constants = Vec::with_capacity(outs.len());
-        for (value, result) in outs.iter().zip(results) {
-            let data = result.data.iter().map(|v| *v as f32).collect();
-            let tensor = Tensor::new(result.shape, data)?;
-            let name = new.value(*value).name.clone();
-            constants.push(Some(new.constant(name, Arc::new(tensor))));
-        }
-        Ok(constants)
+        let outs = match computed {
+            Some(tensors) => {
+                let names = node.outputs.iter().map(|v| graph.value(*v).name.clone());
+                let named = names.zip(tensors);
+                named.map(|(name, t)| new.constant(name, Arc::new(t))).collect()
+            }
+            None => new.push(node.name.clone(), node.op.clone(), &inputs)?,
+        };
+        Ok(outs.into_iter().map(Some).collect())
     })?;
     eliminate_dead_code(&folded)
+}
+
+/// What an operator makes of constants, computed in f64; `None` where that
+/// takes more than the operations left in `work`, or makes something else than
+/// floats.
+///
+/// # Errors
+/// When the operator refuses the constants.
+pub fn constants_of(
+    op: &Op,
+    inputs: &[&Tensor],
+    work: &mut u64,
+) -> Result<Option<Vec<Tensor>>, OpError> {
+    let facts: Vec<Fact> = inputs.iter().map(|t| Fact::f32(t.shape())).collect();
+    let facts: Vec<&Fact> = facts.iter().collect();
+    let made = op.infer(&facts)?;
+    let cost = op.cost(&facts, &made.iter().collect::<Vec<_>>());
+    let needed = cost.multiply_adds.saturating_add(cost.elementwise);
+    let floats = made.iter().all(|f| f.dtype == DType::F32);
+    match work.checked_sub(needed) {
+        Some(left) if floats && !inputs.is_empty() => *work = left,
+        _ => return Ok(None),
+    }
+    let operands: Vec<RefTensor> = inputs.iter().map(|t| RefTensor::from(*t)).collect();
+    let results = op.reference(&operands.iter().collect::<Vec<_>>());
+    let tensors = results.into_iter().map(|r| {
+        let data = r.data.iter().map(|v| *v as f32).collect();
+        Ok(Tensor::new(r.shape, data)?)
+    });
+    Ok(Some(tensors.collect::<Result<_, OpError>>()?))
 }

@@ -4,7 +4,8 @@ use crate::{Graph, GraphError, Node, ValueId};
 
 /// Fuses elementwise work into the product or convolution before it: a
 /// residual or gradient sum, an activation, the storing of its mask, the
-/// multiplication by one. A value that is an output, or read elsewhere, stays.
+/// multiplication by one. A pooling stores the taps that its gradient reads.
+/// A value that is an output, or read elsewhere, stays.
 ///
 /// # Errors
 /// None on a graph that exists; inference runs again.
@@ -37,6 +38,16 @@ pub fn fuse(graph: &Graph) -> Result<Graph, GraphError> {
             absorbed[mask] = true;
         }
     }
+    // A pooling puts out the taps that its gradient reads.
+    let mut taps: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        let Op::MaxPoolArgmax(argmax) = &node.op else { continue };
+        let pooling = |n: &Node| n.op == Op::MaxPool(argmax.pool) && n.inputs == node.inputs;
+        if let Some(pool) = graph.nodes()[..i].iter().position(pooling) {
+            taps[pool].push(i);
+            absorbed[i] = true;
+        }
+    }
     let mut late: Vec<(ValueId, ValueId)> = Vec::new();
     let fused = rewrite(graph, |new, map, i, node| {
         if let Some(start) = ends[i] {
@@ -54,7 +65,15 @@ pub fn fuse(graph: &Graph) -> Result<Graph, GraphError> {
             let own = |old: &ValueId| late.iter().find(|(o, _)| o == old).map(|(_, n)| *n);
             return Ok(node.outputs.iter().map(own).collect());
         }
-        let outs = new.push(node.name.clone(), node.op.clone(), &map.all(&node.inputs))?;
+        let mut op = node.op.clone();
+        if let (Op::MaxPool(pool), false) = (&mut op, taps[i].is_empty()) {
+            pool.store_argmax = true;
+        }
+        let mut outs = new.push(node.name.clone(), op, &map.all(&node.inputs))?;
+        for &argmax in &taps[i] {
+            late.push((graph.nodes()[argmax].outputs[0], outs[1]));
+        }
+        outs.truncate(node.outputs.len());
         if let Some(mask) = followed[i].map(|mask| &graph.nodes()[mask]) {
             let made = new.push(mask.name.clone(), mask.op.clone(), &outs)?[0];
             late.push((mask.outputs[0], made));

@@ -1,5 +1,5 @@
 use super::rewrite;
-use crate::{Fact, Graph, GraphError, Op, ValueId};
+use crate::{Fact, Graph, GraphError, Op, OpError, ValueId};
 use limpid_tensor::Tensor;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ pub(super) fn push(
     let mut cx = LowerContext {
         graph,
         name,
+        op: op.name(),
         inputs,
     };
     match op.lower(&mut cx)? {
@@ -43,6 +44,7 @@ pub(super) fn push(
 pub struct LowerContext<'a> {
     graph: &'a mut Graph,
     name: &'a str,
+    op: &'static str,
     inputs: &'a [ValueId],
 }
 
@@ -63,6 +65,16 @@ impl LowerContext<'_> {
     #[must_use]
     pub fn dims(&self, value: ValueId) -> Vec<usize> {
         self.graph.fact(value).shape.to_vec()
+    }
+
+    /// What the operator has found wrong.
+    #[must_use]
+    pub fn error(&self, source: OpError) -> GraphError {
+        GraphError::Op {
+            node: self.name.to_owned(),
+            op: self.op,
+            source,
+        }
     }
 
     /// Appends a node, which may be written with simpler ones in its turn, and
@@ -89,15 +101,24 @@ impl LowerContext<'_> {
         Ok(self.graph.constant(self.name, Arc::new(tensor)))
     }
 
-    /// `value` under another shape.
+    /// `value` under another shape. A first extent that stays is written as
+    /// kept, so that the batch may change.
     ///
     /// # Errors
     /// When the element counts differ.
     pub fn reshape(&mut self, value: ValueId, shape: &[usize]) -> Result<ValueId, GraphError> {
-        if self.dims(value) == shape {
+        let from = self.dims(value);
+        if from == shape {
             return Ok(value);
         }
-        let shape = shape.iter().map(|d| *d as i64).collect();
-        self.push(crate::ops::Reshape { shape }, &[value])
+        if let Some(tensor) = self.constant_tensor(value) {
+            let data = tensor.data().to_vec();
+            return self.constant(shape, data);
+        }
+        let mut to: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
+        if let (Some(first), true) = (to.first_mut(), from.first() == shape.first()) {
+            *first = 0;
+        }
+        self.push(crate::ops::Reshape { shape: to }, &[value])
     }
 }

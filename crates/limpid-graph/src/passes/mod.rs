@@ -1,21 +1,26 @@
 //! Passes: pure functions from graph to graph.
 //!
 //! A model runs through them in this order: [`lower`], [`fold_batch_norm`],
-//! [`vjp`], [`eliminate_dead_code`], [`fuse`]. Layers that somebody asks for are made
-//! outputs first; a pass never removes an output nor fuses through one.
+//! [`vjp`], [`eliminate_dead_code`], [`fuse`], [`fuse_elementwise`]. Layers that
+//! somebody asks for are made outputs first; a pass never removes an output nor
+//! fuses through one.
 
 mod dead_code;
 mod fold_batch_norm;
 mod fold_constants;
 mod fuse;
+mod fuse_elementwise;
 mod lower;
+mod recognize;
 mod vjp;
 
 pub use dead_code::eliminate_dead_code;
 pub use fold_batch_norm::fold_batch_norm;
-pub use fold_constants::fold_constants;
+pub use fold_constants::{MAX_CONSTANT_WORK, constants_of, fold_constants};
 pub use fuse::fuse;
+pub use fuse_elementwise::fuse_elementwise;
 pub use lower::{LowerContext, lower};
+pub use recognize::recognize;
 pub use vjp::{Gradient, Rule, VjpContext, vjp};
 
 use crate::{Graph, GraphError, Node, Source, ValueId};

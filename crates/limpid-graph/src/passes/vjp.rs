@@ -1,4 +1,4 @@
-use crate::ops::{Add, Mul, RangeMask, ReduceSum, Reshape, Residual};
+use crate::ops::{Add, MaxPool, MaxPoolArgmax, Mul, RangeMask, ReduceSum, Reshape, Residual};
 use crate::{Fact, Graph, GraphError, Node, Op, OpError, Source, ValueId};
 use limpid_tensor::Tensor;
 use std::sync::Arc;
@@ -229,6 +229,20 @@ impl VjpContext<'_> {
         }
         let name = format!("mask of {}", self.node.name);
         Ok(self.graph.push(name, mask, &[self.node.outputs[0]])?[0])
+    }
+
+    /// One byte for each element of the output of a pooling: which tap of its
+    /// window was the largest.
+    ///
+    /// # Errors
+    /// When the operator did not declare [`Residual::ArgmaxU8`].
+    pub fn input_argmax(&mut self, pool: MaxPool) -> Result<ValueId, GraphError> {
+        if self.residual != Residual::ArgmaxU8 {
+            return Err(self.undeclared("the largest taps"));
+        }
+        let name = format!("largest taps of {}", self.node.name);
+        let argmax = MaxPoolArgmax { pool };
+        Ok(self.graph.push(name, argmax, &[self.node.inputs[0]])?[0])
     }
 
     /// Appends a node and returns its first output.

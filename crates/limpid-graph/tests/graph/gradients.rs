@@ -1,7 +1,7 @@
 //! Every gradient against central differences, and against its own adjoint.
 
 use crate::support::{dot, norm, normal};
-use limpid_graph::case::{Built, Case, cotangent};
+use limpid_graph::case::{Built, Case, Role, cotangent};
 use limpid_graph::passes::{Rule, lower, vjp};
 use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{GraphError, Op, OpError, ValueId};
@@ -28,11 +28,13 @@ fn gradient(
     Ok(reference::run(&g.graph, &inputs)?.pop().unwrap())
 }
 
-fn has_epilogue(op: &Op) -> bool {
+/// Whether fusion has given the operator work of others.
+fn fused(op: &Op) -> bool {
     match op {
         Op::Conv(op) => !op.epilogue.is_none(),
         Op::ConvTranspose(op) => !op.epilogue.is_none(),
         Op::Gemm(op) => !op.epilogue.is_none(),
+        Op::MaxPool(op) => op.store_argmax,
         _ => false,
     }
 }
@@ -108,7 +110,13 @@ fn gradients_are_derivatives() {
     assert!(checked > 60, "only {checked} gradients were checked");
     // Fused operators: fusion comes after differentiation.
     let mut expected = BTreeSet::new();
-    for op in ["conv 1x1", "conv depthwise", "conv transpose", "gemm"] {
+    for op in [
+        "conv 1x1",
+        "conv depthwise",
+        "conv transpose",
+        "gemm",
+        "gemm tokens",
+    ] {
         for epilogue in [
             "add",
             "clip",
@@ -120,13 +128,17 @@ fn gradients_are_derivatives() {
             expected.insert(format!("{op} {epilogue}"));
         }
     }
+    let stored = |c: &Case| matches!(&c.op, Op::MaxPool(pool) if pool.store_argmax);
+    let differentiated = |c: &Case| c.inputs[0].role == Role::Variable;
+    let pools = Op::cases().into_iter().filter(stored);
+    expected.extend(pools.filter(differentiated).map(|c| c.name));
     assert_eq!(without, expected);
 }
 
 #[test]
 fn inputs_without_a_gradient_are_these() {
     let mut without = BTreeSet::new();
-    for case in Op::cases().iter().filter(|c| !has_epilogue(&c.op)) {
+    for case in Op::cases().iter().filter(|c| !fused(&c.op)) {
         let built = case.build().unwrap();
         let node = &built.graph.nodes()[0];
         let graph = lower(&built.graph).unwrap();
@@ -151,6 +163,7 @@ fn inputs_without_a_gradient_are_these() {
         ("Conv", &[1, 2, 3]),
         ("ConvTranspose", &[1, 2]),
         ("Gemm", &[1, 2]),
+        ("MatMul", &[1]),
         // Keys, scales and filters steer an operator.
         ("GaussianNoise", &[1, 2, 3]),
         ("HeatKernel", &[1]),
@@ -158,6 +171,13 @@ fn inputs_without_a_gradient_are_these() {
         // Masks are steps.
         ("MaskMul", &[1]),
         ("RangeMask", &[0]),
+        // Which element is the largest is a step as well.
+        ("MaxPoolArgmax", &[0]),
+        // Gradients are linear in the cotangent, and are not differentiated
+        // again.
+        ("MaxPoolGradient", &[0, 1]),
+        ("NormalizeGradient", &[0, 1]),
+        ("SoftmaxGradient", &[0]),
         // Accumulators end a plan.
         ("RunningMoments", &[0, 1, 2, 3]),
         ("WeightedSum", &[1, 2, 3]),
@@ -218,8 +238,14 @@ fn check_adjoint(case: &Case, built: &Built, input: usize) -> usize {
             .zip(&u.data)
             .map(|(a, b)| (a * b).abs())
             .sum();
-        // The mean's gradient has the factor 1 / (H W) as an f32 constant.
-        let rounded = matches!(case.op, Op::GlobalAveragePool(_));
+        // The weights of means and interpolations are f32 constants.
+        let rounded = matches!(
+            case.op,
+            Op::GlobalAveragePool(_)
+                | Op::AveragePool(_)
+                | Op::AdaptiveAveragePool(_)
+                | Op::Resize(_)
+        );
         let tolerance = if rounded { 1e-7 } else { 1e-12 };
         assert!(
             (left - right).abs() <= tolerance * sizes,
@@ -243,19 +269,36 @@ fn gradients_of_linear_operators_are_their_adjoints() {
         }
     }
     let expected = BTreeSet::from([
+        "AdaptiveAveragePool",
+        "AveragePool",
         "AxisFilter",
+        "Concat",
         "Conv",
         "ConvTranspose",
+        "DepthToSpace",
         "Expand",
         "Flatten",
+        "Gather",
         "Gemm",
         "GlobalAveragePool",
         "HeatKernel",
         "MaskMul",
+        "MatMul",
         "Mul",
+        "Neg",
+        "NormalizeGradient",
+        "Pad",
+        "ReduceMean",
         "ReduceSum",
         "Reshape",
+        "Resize",
+        "Roll",
         "SeparableFilter",
+        "Slice",
+        "SoftmaxGradient",
+        "SpaceToDepth",
+        "Tile",
+        "Transpose",
     ]);
     assert_eq!(operators, expected);
 }

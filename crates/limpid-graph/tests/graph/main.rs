@@ -2,11 +2,16 @@
 //! no device takes part.
 
 mod blur;
+mod frameworks;
+mod fuse_elementwise;
 mod geometry;
 mod gradients;
+mod grids;
 mod lookup;
+mod lowering;
 mod mbconv;
 mod operators;
 mod passes;
 mod plan;
+mod pointwise;
 mod support;

@@ -42,9 +42,14 @@ fn networks_have_no_operators_of_the_engine() {
             "GaussianNoise",
             "HeatKernel",
             "MaskMul",
+            "MaxPoolArgmax",
+            "MaxPoolGradient",
+            "Normalize",
+            "NormalizeGradient",
             "RangeMask",
             "RunningMoments",
             "SeparableFilter",
+            "SoftmaxGradient",
             "WeightedSum"
         ]
     );
@@ -165,9 +170,10 @@ fn wrong_counts_and_types_are_refused() {
         assert!(infer(&case.op, &good).is_ok(), "{}", case.name);
         assert!(infer(&case.op, &[]).is_err(), "{}", case.name);
         let many = [&good[..], &vec![good[0].clone(); 6]].concat();
-        assert!(infer(&case.op, &many).is_err(), "{}", case.name);
+        let variadic = matches!(case.op, Op::Concat(_));
+        assert!(variadic || infer(&case.op, &many).is_err(), "{}", case.name);
         for i in 0..good.len() {
-            for dtype in [DType::F32, DType::U32, DType::Bits] {
+            for dtype in [DType::F32, DType::U32, DType::Bits, DType::U8] {
                 let mut wrong = good.clone();
                 if dtype != wrong[i].dtype {
                     wrong[i].dtype = dtype;

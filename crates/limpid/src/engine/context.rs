@@ -166,29 +166,32 @@ impl Context for RunContext<'_> {
     ) -> Result<LayerGradient, ExplainError> {
         self.options.check()?;
         self.expect(1);
-        let network = self.engine.network_with(layer)?;
-        let cotangent = objective.cotangent(self.engine.info().classes);
-        if network.layer(layer)? == network.outputs()[0] {
-            // The gradient with respect to the scores is what they are weighted by.
-            let classes = [cotangent.len()];
-            return Ok(LayerGradient {
-                activation: Tensor::new(classes, self.engine.logits(image)?)?,
-                gradient: Tensor::new(classes, cotangent)?,
-            });
-        }
-        let graph = graphs::layer_gradient(&network, layer, image.dims())?;
-        let cotangent = Tensor::new([1, cotangent.len()], cotangent)?;
-        let mut outputs = self.engine.run(&graph, &[image, &cotangent])?;
-        let single = |t: Tensor| {
-            let shape = t.dims()[1..].to_vec();
-            t.reshape(shape)
-        };
-        let (gradient, activation) = (single(outputs.remove(1))?, single(outputs.remove(0))?);
-        self.evaluations.gradients += 1;
-        self.advance(1)?;
-        Ok(LayerGradient {
+        let LayerGradient {
             activation,
             gradient,
+        } = self.engine.layer_gradient(image, layer, objective)?;
+        self.evaluations.gradients += 1;
+        self.advance(1)?;
+        let Some(grid) = self.engine.grid(layer) else {
+            return Ok(LayerGradient {
+                activation,
+                gradient,
+            });
+        };
+        let map = |t: &Tensor| {
+            let shape = [grid.channels, grid.rows, grid.columns];
+            Tensor::new(shape, grid.cells(t.data()))
+        };
+        let (activation, cells) = (map(&activation)?, map(&gradient)?);
+        let zero = |t: &Tensor| t.data().iter().all(|v| *v == 0.0);
+        if zero(&cells) && !zero(&gradient) {
+            return Err(ExplainError::OtherTokens {
+                layer: layer.to_owned(),
+            });
+        }
+        Ok(LayerGradient {
+            activation,
+            gradient: cells,
         })
     }
 

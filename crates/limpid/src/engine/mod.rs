@@ -7,11 +7,11 @@ mod graphs;
 
 pub(crate) use context::RunContext;
 
-use crate::model::cam_layer;
 use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
-use limpid_explain::ModelInfo;
-use limpid_graph::passes::{eliminate_dead_code, fold_batch_norm, fuse};
+use limpid_explain::{LayerGradient, ModelInfo, Objective};
+use limpid_graph::grid::{Grid, default_layer, grids};
+use limpid_graph::passes::{eliminate_dead_code, fold_batch_norm, fuse, fuse_elementwise, lower};
 use limpid_graph::{Fact, Graph, Plan};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
@@ -28,8 +28,10 @@ pub(crate) struct Engine {
     device: Arc<dyn Device>,
     options: SessionOptions,
     info: ModelInfo,
-    /// The graph as the model gives it, for layers that folding removes.
+    /// The graph before folding, for layers that folding removes.
     original: Graph,
+    /// The maps among the layers' outputs, by name.
+    grids: HashMap<String, Grid>,
     /// The graph with batch normalisation folded in.
     folded: Arc<Graph>,
     pinned: Mutex<HashMap<String, Arc<Graph>>>,
@@ -42,7 +44,7 @@ impl Engine {
         device: Arc<dyn Device>,
         options: SessionOptions,
     ) -> Result<Self, Error> {
-        let original = model.graph()?;
+        let original = lower(&model.graph()?)?;
         let folded = Arc::new(fold_batch_norm(&original)?);
         let pre = model.preprocess();
         let pixel = |value: f64| {
@@ -54,12 +56,16 @@ impl Engine {
             classes,
             black: pixel(0.0),
             white: pixel(1.0),
-            cam_layer: cam_layer(&original),
+            cam_layer: default_layer(&original),
         };
+        let found = grids(&original);
+        let maps = original.layers().iter();
+        let maps = maps.filter_map(|(name, v)| Some((name.clone(), found[v.index()]?)));
         Ok(Self {
             device,
             options,
             info,
+            grids: maps.collect(),
             original,
             folded,
             pinned: Mutex::default(),
@@ -74,6 +80,11 @@ impl Engine {
     /// The graph that puts out its logits.
     fn network(&self) -> &Graph {
         &self.folded
+    }
+
+    /// How the output of a layer is a map, if it is one.
+    fn grid(&self, layer: &str) -> Option<&Grid> {
+        self.grids.get(layer)
     }
 
     /// The graph in which the layer of this name exists: the folded one where
@@ -185,6 +196,38 @@ impl Engine {
         let graph = graphs::forward(self.network(), image.dims())?;
         Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
     }
+
+    /// What a layer puts out for one picture `[C, H, W]`, and the objective's
+    /// gradient with respect to it.
+    pub(crate) fn layer_gradient(
+        &self,
+        image: &Tensor,
+        layer: &str,
+        objective: &Objective,
+    ) -> Result<LayerGradient, Error> {
+        let network = self.network_with(layer)?;
+        let cotangent = objective.cotangent(self.info.classes);
+        if network.layer(layer)? == network.outputs()[0] {
+            // The gradient with respect to the scores is what they are weighted by.
+            let classes = [cotangent.len()];
+            return Ok(LayerGradient {
+                activation: Tensor::new(classes, self.logits(image)?)?,
+                gradient: Tensor::new(classes, cotangent)?,
+            });
+        }
+        let graph = graphs::layer_gradient(&network, layer, image.dims())?;
+        let cotangent = Tensor::new([1, cotangent.len()], cotangent)?;
+        let mut outputs = self.run(&graph, &[image, &cotangent])?;
+        let single = |t: Tensor| {
+            let shape = t.dims()[1..].to_vec();
+            t.reshape(shape)
+        };
+        let (gradient, activation) = (single(outputs.remove(1))?, single(outputs.remove(0))?);
+        Ok(LayerGradient {
+            activation,
+            gradient,
+        })
+    }
 }
 
 /// The bytes of a plan's arena, inputs and outputs.
@@ -205,7 +248,7 @@ fn working_memory(plan: &Plan) -> u64 {
 
 /// The passes after differentiation.
 fn optimise(graph: &Graph) -> Result<Graph, Error> {
-    Ok(fuse(&eliminate_dead_code(graph)?)?)
+    Ok(fuse_elementwise(&fuse(&eliminate_dead_code(graph)?)?)?)
 }
 
 /// A lock whose data stays good when a thread panics while it holds it: the

@@ -1,0 +1,69 @@
+use super::{Cost, Operator, Residual, arity};
+use crate::case::{Case, CaseInput};
+use crate::passes::VjpContext;
+use crate::reference::RefTensor;
+use crate::{Fact, GraphError, OpError, ValueId};
+use serde::{Deserialize, Serialize};
+
+/// The same value in another of a device's layouts: in C order, or as the
+/// device keeps images. Devices insert it into their plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayout {
+    /// Whether the result lies in C order.
+    pub flat: bool,
+}
+
+impl Operator for Relayout {
+    fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
+        arity(inputs, "1", |n| n == 1)?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
+        vec![inputs[0].clone()]
+    }
+
+    fn residual(&self, _input: usize) -> Residual {
+        Residual::None
+    }
+
+    fn vjp(&self, cx: &mut VjpContext<'_>, _input: usize) -> Result<ValueId, GraphError> {
+        cx.cotangent(0)
+    }
+
+    fn cost(&self, _inputs: &[&Fact], _outputs: &[&Fact]) -> Cost {
+        Cost::default()
+    }
+
+    fn linear(&self, _input: usize) -> bool {
+        true
+    }
+
+    fn internal() -> bool {
+        true
+    }
+
+    fn cases() -> Vec<Case> {
+        let shapes: [&[usize]; 7] = [
+            &[2, 33, 7, 5],
+            &[1, 64, 9, 8],
+            &[2, 3, 5, 7],
+            &[2, 16, 1, 1],
+            &[3, 33],
+            &[2, 32],
+            &[2, 7, 5],
+        ];
+        let mut cases = Vec::new();
+        for shape in shapes {
+            for flat in [false, true] {
+                let op = Self { flat };
+                let name = format!("relayout {shape:?} flat {flat}");
+                let inputs = vec![CaseInput::integers(shape, -99, 99)];
+                cases.push(Case::new(&name, op, inputs));
+                let inputs = vec![CaseInput::bits(shape)];
+                cases.push(Case::new(format!("{name} bits"), op, inputs));
+            }
+        }
+        cases
+    }
+}
