@@ -1,11 +1,12 @@
 use crate::arch::Backend;
+use crate::assign::{Assignment, convert};
 use crate::executable::CpuExecutable;
 use crate::kernels::Context;
 use crate::kernels::heat::BasisCache;
-use crate::layout::{Layout, storage_bytes};
+use crate::layout::{Class, Layout, storage_bytes};
 use crate::pack::PackCache;
 use crate::pool::Pool;
-use crate::select::select;
+use crate::select::{Signature, select, unsupported};
 use crate::simd::LANES;
 use crate::{Isa, host};
 use limpid_device::{
@@ -175,11 +176,26 @@ impl Device for CpuDevice {
     }
 
     fn supports(&self, op: &Op, inputs: &[&Fact]) -> Result<(), DeviceError> {
-        select(op, inputs, self.backend.isa()).map(|_| ())
+        // As a graph of its own, with the conversions that it would have there.
+        let mut graph = Graph::new();
+        let inputs: Vec<_> = inputs.iter().map(|f| graph.input("", (*f).clone())).collect();
+        let pushed = graph.push("", op.clone(), &inputs);
+        let outputs = pushed.map_err(|e| unsupported(op, e.to_string()))?;
+        graph.set_outputs(&outputs);
+        let graph = convert(Arc::new(graph))?;
+        let assignment = Assignment::new(&graph);
+        for i in 0..graph.nodes().len() {
+            select(&Signature::new(&graph, &assignment, i)?, self.backend.isa())?;
+        }
+        Ok(())
     }
 
     fn plan(&self, graph: Arc<Graph>) -> Result<Plan, DeviceError> {
-        Ok(Plan::new(graph, storage_bytes, AlignedBuffer::ALIGNMENT)?)
+        let graph = convert(graph)?;
+        let assignment = Assignment::new(&graph);
+        let bytes = |v| storage_bytes(graph.fact(v), assignment.value(v));
+        let all = Arc::clone(&graph);
+        Ok(Plan::by_value(all, bytes, AlignedBuffer::ALIGNMENT)?)
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Executable>, DeviceError> {
@@ -191,7 +207,7 @@ impl Device for CpuDevice {
     }
 
     fn alloc(&self, fact: &Fact) -> Result<Buffer, DeviceError> {
-        let storage = AlignedBuffer::zeroed(storage_bytes(fact)?)?;
+        let storage = AlignedBuffer::zeroed(storage_bytes(fact, Class::Image)?)?;
         Ok(Buffer::new(fact.clone(), storage))
     }
 
@@ -221,6 +237,10 @@ impl Device for CpuDevice {
                     let bits = lanes.iter().enumerate();
                     *word = bits.fold(0, |w, (i, v)| w | u16::from(*v != 0.0) << i);
                 }
+            }
+            HostData::F32(data) if fact.dtype == DType::U8 => {
+                let bytes = storage.bytes_mut();
+                Layout::of(&fact.shape)?.place_c(|element, lane| bytes[lane] = data[element] as u8);
             }
             HostData::F32(data) => Layout::of(&fact.shape)?.load_c(data, storage.as_mut_slice()),
         }

@@ -1,11 +1,12 @@
 use crate::arch::Backend;
+use crate::assign::Assignment;
 use crate::device::Caches;
 use crate::kernels::{Context, Kernel};
-use crate::layout::{Layout, storage_bytes};
+use crate::layout::{Class, Layout, storage_bytes};
 use crate::operands::{Operands, borrow};
-use crate::select::select;
+use crate::select::{Signature, select};
 use limpid_device::{DeviceError, Executable, Timing};
-use limpid_graph::{Fact, Location, Plan, ValueId};
+use limpid_graph::{Location, Plan, ValueId};
 use limpid_tensor::AlignedBuffer;
 use std::any::Any;
 use std::collections::HashMap;
@@ -52,39 +53,40 @@ impl Executable for CpuExecutable {
 struct Placer<'a> {
     plan: &'a Plan,
     constants: Vec<AlignedBuffer>,
-    known: HashMap<ValueId, usize>,
+    known: HashMap<(ValueId, Class), usize>,
 }
 
 impl Placer<'_> {
-    fn place(&mut self, value: ValueId) -> Result<Place, DeviceError> {
+    /// The place of a value that is read or written in this class.
+    fn place(&mut self, value: ValueId, class: Class) -> Result<Place, DeviceError> {
         let foreign = DeviceError::Foreign("the plan");
         Ok(match self.plan.location(value) {
             Location::Input(k) => Place::Input(*k),
             Location::Output(k) => Place::Output(*k),
             Location::Arena(range) => {
-                let bytes = storage_bytes(self.plan.graph().fact(value))?;
+                let bytes = storage_bytes(self.plan.graph().fact(value), class)?;
                 let aligned = range.start.is_multiple_of(AlignedBuffer::ALIGNMENT);
                 if !aligned || range.len() < bytes {
                     return Err(foreign);
                 }
                 Place::Arena(range.start..range.start + bytes)
             }
-            Location::Constant => Place::Constant(self.constant(value)?),
+            Location::Constant => Place::Constant(self.constant(value, class)?),
         })
     }
 
-    fn constant(&mut self, value: ValueId) -> Result<usize, DeviceError> {
-        if let Some(at) = self.known.get(&value) {
+    fn constant(&mut self, value: ValueId, class: Class) -> Result<usize, DeviceError> {
+        if let Some(at) = self.known.get(&(value, class)) {
             return Ok(*at);
         }
         let graph = self.plan.graph();
         let tensor = graph
             .constant_tensor(value)
             .ok_or(DeviceError::Foreign("the plan"))?;
-        let mut storage = AlignedBuffer::zeroed(storage_bytes(graph.fact(value))?)?;
-        Layout::of(tensor.shape())?.load_c(tensor.data(), storage.as_mut_slice());
+        let mut storage = AlignedBuffer::zeroed(storage_bytes(graph.fact(value), class)?)?;
+        Layout::new(tensor.shape(), class)?.load_c(tensor.data(), storage.as_mut_slice());
         self.constants.push(storage);
-        self.known.insert(value, self.constants.len() - 1);
+        self.known.insert((value, class), self.constants.len() - 1);
         Ok(self.constants.len() - 1)
     }
 }
@@ -92,6 +94,10 @@ impl Placer<'_> {
 impl CpuExecutable {
     pub(crate) fn new(plan: Plan, backend: Backend, caches: &Caches) -> Result<Self, DeviceError> {
         let graph = plan.graph();
+        let assignment = Assignment::new(graph);
+        if !assignment.is_consistent(graph) {
+            return Err(DeviceError::Foreign("the plan"));
+        }
         let mut placer = Placer {
             plan: &plan,
             constants: Vec::new(),
@@ -100,9 +106,9 @@ impl CpuExecutable {
         let mut steps = Vec::with_capacity(graph.nodes().len());
         for step in plan.steps() {
             let node = step.node;
-            let facts: Vec<&Fact> = node.inputs.iter().map(|v| graph.fact(*v)).collect();
+            let signature = Signature::new(graph, &assignment, step.index)?;
             let mut kernel =
-                select(&node.op, &facts, backend.isa()).map_err(|e| DeviceError::Node {
+                select(&signature, backend.isa()).map_err(|e| DeviceError::Node {
                     node: node.name.clone(),
                     source: Box::new(e),
                 })?;
@@ -113,18 +119,22 @@ impl CpuExecutable {
                 .collect();
             let bound = kernel.bind(&constants, caches)?;
             let mut inputs = Vec::with_capacity(node.inputs.len());
-            for (i, value) in node.inputs.iter().enumerate() {
+            let classes = assignment.operands(step.index);
+            for (i, (value, class)) in node.inputs.iter().zip(classes).enumerate() {
                 let place = if bound.contains(&i) {
                     Place::Bound
                 } else {
-                    placer.place(*value)?
+                    placer.place(*value, *class)?
                 };
                 inputs.push(place);
             }
-            let outputs = node.outputs.iter().map(|v| placer.place(*v));
+            let mut outputs = Vec::with_capacity(node.outputs.len());
+            for value in &node.outputs {
+                outputs.push(placer.place(*value, assignment.value(*value))?);
+            }
             steps.push(Step {
                 kernel,
-                outputs: outputs.collect::<Result<_, _>>()?,
+                outputs,
                 inputs,
             });
         }

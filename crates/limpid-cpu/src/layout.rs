@@ -6,9 +6,12 @@
 //!   meaning; no kernel reads across lanes there, and none of them is ever
 //!   read back.
 //! - Everything else, pictures of up to four channels among it, lies in C
-//!   order, padded to a multiple of sixteen.
-//! - Masks have a 16-bit word for every sixteen lanes of the float value of
-//!   their shape, the first lane in the lowest bit.
+//!   order, padded to a multiple of sixteen. So do values of the shape of an
+//!   image that are none, such as tokens and scores: a value's [`Class`] says
+//!   which it is.
+//! - Masks have a 16-bit word for every sixteen lanes of the float value that
+//!   they belong to, the first lane in the lowest bit. Bytes have one for each
+//!   of its lanes.
 //! - Words of 32 bits lie in C order.
 
 use crate::simd::LANES;
@@ -18,7 +21,37 @@ use limpid_tensor::{DType, Shape, TensorError};
 /// Images of up to this many channels are not put in blocks.
 const PLANAR: usize = 4;
 
-/// The layout of a value of floats, or of a mask of its shape.
+/// What a value is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    /// An image: in blocks of channels where its shape has them. Inputs and
+    /// outputs of a graph are images.
+    Image,
+    /// Numbers in C order.
+    Flat,
+}
+
+impl Class {
+    /// The other one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Image => Self::Flat,
+            Self::Flat => Self::Image,
+        }
+    }
+
+    /// Whether a value of this shape lies differently in the two classes. The
+    /// answer does not depend on the batch.
+    pub(crate) fn matters(shape: &Shape) -> bool {
+        match *shape.dims() {
+            [_, c] => c % LANES != 0,
+            [_, c, h, w] => c > PLANAR && (c % LANES != 0 || h * w != 1),
+            _ => false,
+        }
+    }
+}
+
+/// The layout of a value of floats, or of a mask or bytes that belong to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// `[N, ceil(C / 16), H, W, 16]`.
@@ -30,9 +63,15 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// The layout of a shape.
+    /// The layout of an image.
     pub(crate) fn of(shape: &Shape) -> Result<Self, TensorError> {
+        Self::new(shape, Class::Image)
+    }
+
+    /// The layout of a value of this shape and class.
+    pub(crate) fn new(shape: &Shape, class: Class) -> Result<Self, TensorError> {
         let layout = match *shape.dims() {
+            _ if class == Class::Flat => Self::Flat(shape.elements()?),
             [n, c] => Self::Blocked([n, c, 1, 1]),
             [n, c, h, w] if c > PLANAR => Self::Blocked([n, c, h, w]),
             [n, c, h, w] => Self::Planar([n, c, h, w]),
@@ -102,6 +141,14 @@ impl Layout {
         }
     }
 
+    /// Calls `f(element, lane)` for every element of the value.
+    pub(crate) fn place_c(&self, mut f: impl FnMut(usize, usize)) {
+        let (lanes, elements) = (self.image(), self.image_elements());
+        for i in 0..self.images() {
+            self.for_each(|element, lane| f(i * elements + element, i * lanes + lane));
+        }
+    }
+
     /// The elements of an image, without padding.
     pub(crate) fn image_elements(&self) -> usize {
         match *self {
@@ -147,10 +194,12 @@ impl Layout {
 }
 
 /// The bytes that a value takes.
-pub(crate) fn storage_bytes(fact: &Fact) -> Result<usize, TensorError> {
+pub(crate) fn storage_bytes(fact: &Fact, class: Class) -> Result<usize, TensorError> {
+    let lanes = || Ok::<_, TensorError>(Layout::new(&fact.shape, class)?.lanes());
     Ok(match fact.dtype {
-        DType::Bits => Layout::of(&fact.shape)?.lanes() / LANES * size_of::<u16>(),
-        DType::F32 => Layout::of(&fact.shape)?.lanes() * size_of::<f32>(),
+        DType::Bits => lanes()? / LANES * size_of::<u16>(),
+        DType::U8 => lanes()?,
+        DType::F32 => lanes()? * size_of::<f32>(),
         _ => {
             let bytes = fact.shape.elements()?.checked_mul(size_of::<u32>());
             bytes.ok_or_else(|| TensorError::Overflow(fact.shape.clone()))?
@@ -199,6 +248,7 @@ mod tests {
     #[test]
     fn absurd_shapes_are_refused() {
         let fact = Fact::f32([usize::MAX / 8, 1]);
-        assert!(storage_bytes(&fact).is_err());
+        assert!(storage_bytes(&fact, Class::Image).is_err());
+        assert!(storage_bytes(&fact, Class::Flat).is_err());
     }
 }

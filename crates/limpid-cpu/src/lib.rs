@@ -31,6 +31,7 @@
 //! ```
 
 mod arch;
+mod assign;
 mod device;
 mod executable;
 mod host;

@@ -130,6 +130,10 @@ impl PackSpec {
         let (tiles, len) = self.tiles();
         let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
         let out = buffer.as_mut_slice::<f32>();
+        if self.groups == 1 && self.taps == 1 {
+            self.pack_matrix(&tiles, weights, out);
+            return Ok(buffer);
+        }
         for t in tiles {
             let row = t.vectors * LANES;
             for block in 0..t.blocks {
@@ -146,6 +150,32 @@ impl PackSpec {
             }
         }
         Ok(buffer)
+    }
+
+    /// Packs the matrix of one tap and group: a tile is `[input][vector][16]`.
+    /// The lanes beyond the outputs are left alone.
+    pub(crate) fn pack_matrix(&self, tiles: &[Tile], weights: &[f32], out: &mut [f32]) {
+        for t in tiles {
+            let (row, first) = (t.vectors * LANES, t.first * LANES);
+            let lanes = row.min(self.outputs - first);
+            let out = &mut out[t.at..][..self.inputs * row];
+            if self.transposed {
+                let from = weights.chunks_exact(self.outputs);
+                for (to, from) in out.chunks_exact_mut(row).zip(from) {
+                    to[..lanes].copy_from_slice(&from[first..first + lanes]);
+                }
+                continue;
+            }
+            // Some inputs of all lanes at a time, which stay in the cache.
+            for (part, out) in out.chunks_mut(LANES * row).enumerate() {
+                for lane in 0..lanes {
+                    let from = &weights[(first + lane) * self.inputs + part * LANES..];
+                    for (to, from) in out.chunks_exact_mut(row).zip(from) {
+                        to[lane] = *from;
+                    }
+                }
+            }
+        }
     }
 
     /// `[block][tap][16]`.

@@ -1,115 +1,176 @@
 //! Which kernel serves which operator.
 
 use crate::Isa;
+use crate::assign::Assignment;
+use crate::kernels::axis_filter::AxisFilterKernel;
+use crate::kernels::concat::ConcatKernel;
 use crate::kernels::conv::ConvKernel;
-use crate::kernels::elementwise::{Elementwise, Function, MaskMul, RangeMask};
+use crate::kernels::elementwise::{Elementwise, MaskMul, RangeMask};
 use crate::kernels::fold::{RunningMoments, WeightedSum};
 use crate::kernels::gemm::GemmKernel;
 use crate::kernels::heat::Heat;
+use crate::kernels::lines;
+use crate::kernels::matmul::MatMulKernel;
+use crate::kernels::max_pool::{MaxPoolGradientKernel, MaxPoolKernel};
 use crate::kernels::noise::Noise;
-use crate::kernels::reduce::{GlobalAveragePool, ReduceSum};
-use crate::kernels::reshape::Reshape;
+use crate::kernels::rearrange::Rearrange;
+use crate::kernels::reduce::{GlobalAveragePool, ReduceKernel};
 use crate::kernels::separable::Separable;
 use crate::kernels::{Kernel, batch_norm::BatchNorm};
 use crate::layout::Layout;
 use limpid_device::DeviceError;
-use limpid_graph::{Fact, Op, reference::broadcast_strides};
-use limpid_tensor::Shape;
+use limpid_graph::{Fact, Graph, Op};
+use limpid_tensor::{Shape, TensorError};
 
-/// The kernel of an operator on inputs of these types and shapes.
-///
-/// # Errors
-/// [`DeviceError::Unsupported`] where there is none.
-pub(crate) fn select(op: &Op, inputs: &[&Fact], isa: Isa) -> Result<Box<dyn Kernel>, DeviceError> {
-    let unsupported = |reason: String| DeviceError::Unsupported {
+/// A node with the layouts of its operands and results.
+pub(crate) struct Signature<'a> {
+    pub(crate) op: &'a Op,
+    pub(crate) inputs: Vec<&'a Fact>,
+    pub(crate) outputs: Vec<&'a Fact>,
+    /// The layouts of the inputs.
+    pub(crate) read: Vec<Layout>,
+    /// The layouts of the outputs.
+    pub(crate) written: Vec<Layout>,
+}
+
+impl<'a> Signature<'a> {
+    /// The node of this position.
+    ///
+    /// # Errors
+    /// When a size overflows.
+    pub(crate) fn new(
+        graph: &'a Graph,
+        assignment: &Assignment,
+        node: usize,
+    ) -> Result<Self, TensorError> {
+        let classes = assignment.operands(node);
+        let node = &graph.nodes()[node];
+        let inputs: Vec<&Fact> = node.inputs.iter().map(|v| graph.fact(*v)).collect();
+        let read = inputs.iter().zip(classes);
+        let read = read.map(|(fact, class)| Layout::new(&fact.shape, *class));
+        let written = node.outputs.iter();
+        let written = written.map(|v| Layout::new(&graph.fact(*v).shape, assignment.value(*v)));
+        Ok(Self {
+            op: &node.op,
+            read: read.collect::<Result<_, _>>()?,
+            inputs,
+            outputs: node.outputs.iter().map(|v| graph.fact(*v)).collect(),
+            written: written.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The shape of an input.
+    pub(crate) fn shape(&self, input: usize) -> &'a Shape {
+        &self.inputs[input].shape
+    }
+
+    /// The shape of the first output.
+    pub(crate) fn output(&self) -> &'a Shape {
+        &self.outputs[0].shape
+    }
+}
+
+/// The error of an operator that has no kernel.
+pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
+    DeviceError::Unsupported {
         device: "cpu",
         op: op.name(),
         reason,
-    };
-    let outputs = op.infer(inputs).map_err(|e| unsupported(e.to_string()))?;
-    let (x, out) = (&inputs[0].shape, &outputs[0].shape);
-    let layout = |shape: &Shape| Layout::of(shape);
-    let shapes: Vec<&Shape> = inputs.iter().map(|f| &f.shape).collect();
-    let elementwise =
-        |name, function, operands: &[&Shape]| -> Result<Box<dyn Kernel>, DeviceError> {
-            Ok(Box::new(Elementwise::new(name, function, operands, out)?))
-        };
-    let no_layout = || unsupported("its operands are no images".into());
-    let window = |own: usize| -> Result<_, DeviceError> {
-        let layouts = [layout(x)?, layout(shapes[1])?, layout(out)?];
-        Ok(([x, shapes[1]], layouts, own == 3))
+    }
+}
+
+/// The kernel of a node.
+///
+/// # Errors
+/// [`DeviceError::Unsupported`] where there is none.
+pub(crate) fn select(s: &Signature<'_>, isa: Isa) -> Result<Box<dyn Kernel>, DeviceError> {
+    let no_layout = || unsupported(s.op, "its operands are no images".into());
+    let x = s.shape(0);
+    let window = |own: usize| {
+        let layouts = [s.read[0], s.read[1], s.written[0]];
+        ([x, s.shape(1)], layouts, own == 3)
     };
     let vectors = isa.tile_vectors();
-    Ok(match op {
+    Ok(match s.op {
         Op::Conv(conv) => {
-            let (shapes, layouts, bias) =
-                window(inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled))?;
+            let own = s.inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled);
+            let (shapes, layouts, bias) = window(own);
             let kernel = ConvKernel::conv(conv, shapes, layouts, bias, vectors);
             Box::new(kernel.ok_or_else(no_layout)?)
         }
         Op::ConvTranspose(conv) => {
-            let (shapes, layouts, bias) =
-                window(inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled))?;
+            let own = s.inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled);
+            let (shapes, layouts, bias) = window(own);
             let kernel = ConvKernel::transpose(conv, shapes, layouts, bias, vectors);
             Box::new(kernel.ok_or_else(no_layout)?)
         }
-        Op::Gemm(gemm) => {
-            let bias = inputs.len() - gemm.epilogue.inputs() == 3;
-            let dims = [out[0], x[1], out[1]];
-            Box::new(GemmKernel::new(
-                gemm,
-                dims,
-                layout(shapes[1])?,
-                bias,
-                vectors,
-            ))
-        }
-        Op::Add(_) => elementwise("add", Function::Add, &shapes)?,
-        Op::Sub(_) => elementwise("subtract", Function::Sub, &shapes)?,
-        Op::Mul(_) => elementwise("multiply", Function::Mul, &shapes)?,
-        Op::Clip(c) => elementwise("clip", Function::Clip(c.lower(), c.upper()), &shapes)?,
-        Op::Softplus(_) => elementwise("softplus", Function::Softplus, &shapes)?,
-        Op::Sigmoid(_) => elementwise("sigmoid", Function::Sigmoid, &shapes)?,
-        Op::Expand(_) => elementwise("stretch", Function::Copy, &shapes)?,
+        Op::Gemm(gemm) => Box::new(GemmKernel::new(gemm, s, vectors)),
+        Op::MatMul(product) => Box::new(MatMulKernel::new(*product, s, vectors)),
+        Op::Clip(clip) => Box::new(Elementwise::clip(clip, s)),
         Op::RangeMask(m) => Box::new(RangeMask(m.clip.lower(), m.clip.upper())),
         Op::MaskMul(_) => Box::new(MaskMul),
+        Op::AxisFilter(filter) => {
+            Box::new(AxisFilterKernel::new(filter, s).ok_or_else(no_layout)?)
+        }
+        Op::Concat(concat) => Box::new(ConcatKernel::new(*concat, s).ok_or_else(no_layout)?),
+        Op::Expand(_) => Box::new(Rearrange::stretch(s)),
+        Op::Transpose(transpose) => Box::new(Rearrange::transpose(transpose, s)),
+        Op::Reshape(_) | Op::Flatten(_) => Box::new(Rearrange::reshape(s)),
+        Op::Relayout(_) => Box::new(Rearrange::relayout(s)),
+        Op::Softmax(softmax) if softmax.axis + 1 == x.len() => Box::new(lines::Softmax::new(x)),
+        Op::SoftmaxGradient(_) => Box::new(lines::SoftmaxGradient::new(x)),
+        Op::Normalize(op) => Box::new(lines::Normalize::new(x, op.epsilon)),
+        Op::NormalizeGradient(_) => Box::new(lines::NormalizeGradient::new(x)),
+        Op::ReduceSum(op) => Box::new(ReduceKernel::sum(&op.axes, s)),
+        Op::ReduceMax(op) => Box::new(ReduceKernel::max(&op.axes, s)),
+        Op::MaxPool(pool) => {
+            let bytes = pool.store_argmax;
+            Box::new(MaxPoolKernel::new(*pool, s, true, bytes).ok_or_else(no_layout)?)
+        }
+        Op::MaxPoolArgmax(op) => {
+            Box::new(MaxPoolKernel::new(op.pool, s, false, true).ok_or_else(no_layout)?)
+        }
+        Op::MaxPoolGradient(op) => {
+            Box::new(MaxPoolGradientKernel::new(*op, s).ok_or_else(no_layout)?)
+        }
         Op::BatchNormalization(op) => Box::new(BatchNorm {
             op: *op,
-            layout: layout(x)?,
+            layout: planes(x, s.read[0]),
             channels: x[1],
         }),
-        Op::GlobalAveragePool(_) => Box::new(GlobalAveragePool(layout(x)?)),
-        Op::ReduceSum(_) => Box::new(ReduceSum {
-            input: layout(x)?,
-            output: layout(out)?,
-            shape: x.to_vec(),
-            strides: broadcast_strides(out, x),
-        }),
-        Op::Reshape(_) | Op::Flatten(_) => Box::new(Reshape {
-            input: layout(x)?,
-            output: layout(out)?,
-        }),
+        Op::GlobalAveragePool(_) => Box::new(GlobalAveragePool(planes(x, s.read[0]))),
         Op::GaussianNoise(noise) => Box::new(Noise {
-            input: layout(x)?,
-            output: layout(out)?,
+            input: s.read[0],
+            output: s.written[0],
             stream: noise.stream,
         }),
-        Op::HeatKernel(_) => Box::new(Heat::new(layout(x)?, layout(out)?, [x[2], x[3]])),
+        Op::HeatKernel(_) => Box::new(Heat::new(s.read[0], s.written[0], [x[2], x[3]])),
         Op::SeparableFilter(filter) => Box::new(Separable {
-            input: layout(x)?,
-            output: layout(out)?,
+            input: s.read[0],
+            output: s.written[0],
             extents: [x[2], x[3]],
             transpose: filter.transpose,
         }),
         Op::WeightedSum(_) => Box::new(WeightedSum {
-            size: layout(x)?.image(),
-            terms: shapes[1][0],
-            b: shapes.get(3).map(|b| b[0] == shapes[1][0]),
+            size: s.read[0].image(),
+            terms: s.shape(1)[0],
+            b: s.inputs.get(3).map(|b| b.shape[0] == s.shape(1)[0]),
         }),
         Op::RunningMoments(_) => Box::new(RunningMoments {
-            size: layout(x)?.image(),
-            samples: shapes[3][0],
+            size: s.read[0].image(),
+            samples: s.shape(3)[0],
         }),
-        _ => return Err(unsupported("it is not built".into())),
+        op => match op.formula(s.inputs.len()) {
+            Some(formula) => Box::new(Elementwise::new(&formula, s)),
+            None => return Err(unsupported(op, "it is not built".into())),
+        },
     })
+}
+
+/// The layout of `[N, C, ...]` with every channel a plane.
+fn planes(shape: &Shape, layout: Layout) -> Layout {
+    match (layout, &shape[..]) {
+        (Layout::Flat(_), [n, c, rest @ ..]) => Layout::Planar([*n, *c, rest.iter().product(), 1]),
+        _ => layout,
+    }
 }

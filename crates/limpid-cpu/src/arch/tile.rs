@@ -91,6 +91,9 @@ pub(crate) enum Target<'a, 'b> {
     Planes(&'a mut [&'b mut [f32]]),
     /// Lane l of the only vector to plane l, for as many as there are.
     Lanes(&'a mut [&'b mut [f32]]),
+    /// The vectors of a position side by side; their masks are all in the first
+    /// plane of masks.
+    Rows(&'a mut [f32]),
 }
 
 /// What is done before a result is stored, in this order.
@@ -268,27 +271,31 @@ fn check_depthwise(sweep: &Sweep<'_>, positions: usize) {
 /// Panics unless `positions` positions of `store` are inside its slices.
 fn check_store(store: &Store<'_, '_>, vectors: usize, positions: usize) {
     let last = store.at as u128 + (positions as u128 - 1) * store.step as u128;
-    let end = last + LANES as u128;
+    let rows = matches!(store.target, Target::Rows(_));
+    // The vectors of a plane, or of a row.
+    let (planes, wide) = if rows { (1, vectors) } else { (vectors, 1) };
+    let end = last + (wide * LANES) as u128;
     let masked = store.finish.mask.is_some();
     let target = match &store.target {
         Target::Planes(planes) => {
             planes.len() >= vectors && planes.iter().take(vectors).all(|p| p.len() as u128 >= end)
         }
+        Target::Rows(rows) => rows.len() as u128 >= end,
         Target::Lanes(planes) => {
             let plain = store.finish.add.is_none() && store.finish.keep.is_none() && !masked;
             plain && vectors == 1 && planes.len() <= LANES
         }
     };
     let masks = !masked
-        || store.masks.len() >= vectors
+        || store.masks.len() >= planes
             && store
                 .masks
                 .iter()
-                .take(vectors)
+                .take(planes)
                 .all(|m| m.len() as u128 * 16 >= end);
     let whole = |len: usize| {
-        let planes = store.planes_at.iter().take(vectors);
-        planes.clone().all(|at| *at as u128 + end <= len as u128)
+        let mut planes = store.planes_at.iter().take(vectors);
+        planes.all(|at| *at as u128 + last + LANES as u128 <= len as u128)
     };
     let add = store.finish.add.is_none_or(|a| whole(a.len()));
     let keep = store.finish.keep.is_none_or(|k| whole(k.len() * 16));
@@ -487,7 +494,10 @@ fn finish<S: Simd, const P: usize, const V: usize>(
     if let Some((low, high)) = store.finish.mask {
         let (low, high) = (s.splat(low), s.splat(high));
         for v in 0..V {
-            let to = store.masks[v].as_mut_ptr().wrapping_add(at / LANES);
+            let to = match store.target {
+                Target::Rows(_) => store.masks[0].as_mut_ptr().wrapping_add(at / LANES + v),
+                _ => store.masks[v].as_mut_ptr().wrapping_add(at / LANES),
+            };
             for p in 0..P {
                 let lanes = s.inside(acc[p][v], low, high);
                 // SAFETY: see above.
@@ -514,6 +524,15 @@ fn finish<S: Simd, const P: usize, const V: usize>(
                 for p in 0..P {
                     // SAFETY: see above.
                     unsafe { s.store(acc[p][v], &mut *to.add(p * step).cast()) };
+                }
+            }
+        }
+        Target::Rows(rows) => {
+            let to = rows.as_mut_ptr().wrapping_add(at);
+            for p in 0..P {
+                for v in 0..V {
+                    // SAFETY: see above.
+                    unsafe { s.store(acc[p][v], &mut *to.add(p * step + v * LANES).cast()) };
                 }
             }
         }

@@ -1,53 +1,47 @@
-//! The matrix product: a pointwise convolution whose positions are the rows.
+//! The matrix product with weights.
 
-use super::conv::pack_operand;
-use super::window::Window;
-use super::{Context, Kernel, TASK, finish, scratch};
-use crate::arch::tile::Finish;
+use super::product::{Left, Product, Then};
+use super::{Context, Kernel, finish, scratch};
 use crate::device::Caches;
 use crate::layout::Layout;
 use crate::operands::Operands;
-use crate::pack::PackSpec;
+use crate::select::Signature;
 use crate::simd::LANES;
 use limpid_device::DeviceError;
 use limpid_graph::ops::{Epilogue, Gemm};
 use limpid_tensor::{AlignedBuffer, Tensor};
 use std::sync::Arc;
 
+/// Up to this many rows, columns rather than rows are shared out among the threads.
+const FEW: usize = 24;
+
 /// a * b + c.
 pub(crate) struct GemmKernel {
-    window: Window,
+    product: Product,
     rows: usize,
-    weight: Layout,
+    /// Floats from a row to the next, of a and of the result.
+    steps: [usize; 2],
     epilogue: Epilogue,
     has_bias: bool,
     pack: Option<Arc<AlignedBuffer>>,
 }
 
 impl GemmKernel {
-    /// The kernel of an `[n, k]` by `[k, m]` product.
-    pub(crate) fn new(
-        op: &Gemm,
-        [n, k, m]: [usize; 3],
-        weight: Layout,
-        has_bias: bool,
-        vectors: usize,
-    ) -> Self {
-        let spec = PackSpec {
-            transposed: !op.trans_b,
-            outputs: m,
-            inputs: k,
-            groups: 1,
-            taps: 1,
-            vectors,
-            depthwise: false,
+    /// The kernel of a product.
+    pub(crate) fn new(op: &Gemm, s: &Signature<'_>, vectors: usize) -> Self {
+        let (a, out) = (s.shape(0), s.output());
+        let (rows, k) = a.split_at(a.len() - 1);
+        let step = |layout: Layout, last: usize| match layout {
+            Layout::Blocked(_) => layout.image(),
+            _ => last,
         };
+        let m = out[out.len() - 1];
         Self {
-            window: Window::product(n, k.div_ceil(LANES) * LANES, spec),
-            rows: n,
-            weight,
+            product: Product::new(k[0], m, op.trans_b, vectors),
+            rows: rows.iter().product(),
+            steps: [step(s.read[0], k[0]), step(s.written[0], m)],
             epilogue: op.epilogue,
-            has_bias,
+            has_bias: s.inputs.len() - op.epilogue.inputs() == 3,
             pack: None,
         }
     }
@@ -66,53 +60,65 @@ impl Kernel for GemmKernel {
         let Some(weight) = constants[1] else {
             return Ok(Vec::new());
         };
-        self.pack = Some(caches.packs.get(weight, None, self.window.spec())?);
+        self.pack = Some(caches.packs.get(weight, None, self.product.spec)?);
         Ok(vec![1])
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let here;
-        let pack = match &self.pack {
-            Some(pack) => pack,
+        let mut here;
+        let pack: &[f32] = match &self.pack {
+            Some(pack) => pack.as_slice(),
             None => {
-                here = pack_operand(self.window.spec(), self.weight, io.input(1), None)?;
-                &here
+                here = scratch::<f32>(self.product.packed)?;
+                let Product { spec, tiles, .. } = &self.product;
+                spec.pack_matrix(tiles, io.input(1), here.as_mut_slice());
+                here.as_slice()
             }
         };
-        let (input, finish) = (io.input(0), finish::of(&self.epilogue, io));
-        let bias = self.has_bias.then(|| io.input(2));
-        let (out, masks) = io.outputs();
-        if self.rows <= 1 {
-            self.window
-                .run(input, pack.as_slice(), [bias, None], out, masks, finish, cx);
+        let (data, finish) = (io.input::<f32>(0), finish::of(&self.epilogue, io));
+        let bias = self.has_bias.then(|| io.input::<f32>(2));
+        let (out, masks) = io.outputs::<u16>();
+        let [row, step] = self.steps;
+        let left = |first: usize, rows: usize| Left {
+            data,
+            start: first * row,
+            row,
+            column: 1,
+            rows,
+        };
+        if self.rows <= FEW {
+            let mut work = scratch::<f32>(self.rows * self.product.padded())?;
+            let left = left(0, self.rows);
+            let whole = (&mut out[..self.rows * step], step);
+            let work = work.as_mut_slice();
+            self.product.few_rows(left, pack, bias, whole, work, cx);
+            finish::apply(finish, out, masks, cx);
             return Ok(());
         }
-        // The tiles put a block's rows side by side, a matrix a row's blocks.
-        let mut columns = scratch::<f32>(out.len())?;
-        let columns = columns.as_mut_slice::<f32>();
-        let none = Finish::default();
-        self.window.run(
-            input,
-            pack.as_slice(),
-            [bias, None],
-            columns,
-            &mut [],
-            none,
-            cx,
-        );
-        let (rows, width) = (self.rows, out.len() / self.rows);
-        let columns = &*columns;
-        let batch = (TASK / width.max(1)).max(1);
-        let tasks: Vec<_> = out.chunks_mut((batch * width).max(1)).enumerate().collect();
-        cx.pool.each(tasks, |(part, out)| {
-            for (i, row) in out.chunks_mut(width).enumerate() {
-                for (block, lanes) in row.chunks_mut(LANES).enumerate() {
-                    let from = (block * rows + part * batch + i) * LANES;
-                    lanes.copy_from_slice(&columns[from..from + LANES]);
-                }
-            }
+        // Rows that are not whole vectors share words of masks with their
+        // neighbours: the epilogue waits for all of them.
+        let whole = step.is_multiple_of(LANES);
+        let inside = if whole { finish } else { Default::default() };
+        let part = self.product.task_rows();
+        let mut words = masks.chunks_mut((part * step / LANES).max(1));
+        let parts = out[..self.rows * step].chunks_mut(part * step).enumerate();
+        let parts = parts.map(|(i, out)| {
+            let words = if whole { words.next() } else { None };
+            (i, out, words.unwrap_or_default())
         });
-        finish::apply(finish, out, masks, cx);
+        cx.pool.each(parts.collect(), |(i, out, masks)| {
+            let left = left(i * part, out.len() / step);
+            let then = Then {
+                bias,
+                finish: inside,
+                at: i * part * step,
+            };
+            let (product, mut work) = (&self.product, Vec::new());
+            product.rows(cx.backend, left, pack, then, (out, step), masks, &mut work);
+        });
+        if !whole {
+            finish::apply(finish, out, masks, cx);
+        }
         Ok(())
     }
 }

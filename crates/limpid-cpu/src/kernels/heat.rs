@@ -2,7 +2,7 @@
 //! matrices in f64. Modes that a blur leaves less than 1e-8 of are skipped: how
 //! many are kept is a function of sigma and the extent alone.
 
-use super::matmul::{Matrix, product};
+use super::filter_product::{Matrix, product};
 use super::{Context, Kernel, plane, scratch};
 use crate::device::Caches;
 use crate::layout::Layout;

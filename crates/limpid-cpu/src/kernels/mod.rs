@@ -1,18 +1,27 @@
 //! The kernels: safe code over [`crate::arch`]'s tiles and vectors.
 
+mod access;
+pub(crate) mod axis_filter;
 pub(crate) mod batch_norm;
+mod channels;
+pub(crate) mod concat;
 pub(crate) mod conv;
 pub(crate) mod elementwise;
+mod filter_product;
 pub(crate) mod finish;
 pub(crate) mod fold;
 pub(crate) mod gemm;
 pub(crate) mod heat;
-pub(crate) mod math;
+pub(crate) mod lines;
+mod math;
 pub(crate) mod matmul;
+pub(crate) mod max_pool;
 pub(crate) mod noise;
 mod plane;
+mod product;
+mod program;
+pub(crate) mod rearrange;
 pub(crate) mod reduce;
-pub(crate) mod reshape;
 pub(crate) mod separable;
 mod window;
 

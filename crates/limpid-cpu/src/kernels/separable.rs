@@ -1,4 +1,4 @@
-use super::matmul::{Matrix, product};
+use super::filter_product::{Matrix, product};
 use super::{Context, Kernel, plane, scratch};
 use crate::layout::Layout;
 use crate::operands::Operands;

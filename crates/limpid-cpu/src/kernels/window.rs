@@ -167,32 +167,6 @@ impl Window {
         }
     }
 
-    /// A matrix product of `rows` rows: `position` floats from one to the next.
-    pub(super) fn product(rows: usize, position: usize, spec: PackSpec) -> Self {
-        let source = Source {
-            height: rows,
-            width: 1,
-            image: 0,
-            block: LANES,
-            depth: 1,
-            position,
-        };
-        let destination = Destination {
-            images: 1,
-            planes: spec.outputs.div_ceil(LANES),
-            height: rows,
-            width: 1,
-            position: LANES,
-        };
-        let tap = Offset {
-            dy: 0,
-            dx: 0,
-            index: 0,
-        };
-        let phases = vec![([0, 0], vec![tap])];
-        Self::new(source, destination, [1, 1], [1, 1], phases, spec)
-    }
-
     /// How its weights are packed.
     pub(super) fn spec(&self) -> PackSpec {
         self.spec

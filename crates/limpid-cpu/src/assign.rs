@@ -1,0 +1,251 @@
+//! Which values of a graph are images and which lie in C order, and where one
+//! is turned into the other.
+
+use crate::layout::Class;
+use limpid_graph::ops::Relayout;
+use limpid_graph::{Fact, Graph, GraphError, Node, Op, Source, ValueId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What an operator asks of an operand or a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// This class.
+    Fixed(Class),
+    /// The class that all operands and results of this form have.
+    Shared,
+    /// As it is; a result is made in the class that its readers want.
+    Free,
+}
+
+const IMAGE: Form = Form::Fixed(Class::Image);
+const FLAT: Form = Form::Fixed(Class::Flat);
+
+/// What an operator asks of its operands, and of its results.
+fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
+    let count = inputs.len();
+    // A value of another rank is read by its own strides.
+    let stretched = |f: &&Fact| if f.shape.len() == rank { Form::Shared } else { FLAT };
+    if op.formula(count).is_some() {
+        return (inputs.iter().map(stretched).collect(), Form::Shared);
+    }
+    match op {
+        Op::Expand(_) => (inputs.iter().map(stretched).collect(), Form::Shared),
+        Op::AxisFilter(_)
+        | Op::Clip(_)
+        | Op::Concat(_)
+        | Op::MaskMul(_)
+        | Op::RangeMask(_)
+        | Op::ReduceMax(_)
+        | Op::ReduceSum(_) => (vec![Form::Shared; count], Form::Shared),
+        Op::Gemm(gemm) => {
+            // Its own are the rows, the weights and the bias.
+            let (rows, out) = if rank == 2 { (Form::Free, Form::Shared) } else { (FLAT, FLAT) };
+            let mut forms = vec![FLAT; count - gemm.epilogue.inputs()];
+            forms[0] = rows;
+            forms.resize(count, out);
+            (forms, out)
+        }
+        Op::MatMul(_)
+        | Op::Normalize(_)
+        | Op::NormalizeGradient(_)
+        | Op::Softmax(_)
+        | Op::SoftmaxGradient(_) => (vec![FLAT; count], FLAT),
+        Op::Flatten(_) | Op::Reshape(_) | Op::Transpose(_) => {
+            (vec![Form::Free; count], Form::Free)
+        }
+        Op::Relayout(Relayout { flat }) => {
+            let to = if *flat { Class::Flat } else { Class::Image };
+            (vec![Form::Fixed(to.other())], Form::Fixed(to))
+        }
+        _ => (vec![IMAGE; count], IMAGE),
+    }
+}
+
+/// The classes of a graph's values, and those in which nodes read them.
+pub(crate) struct Assignment {
+    /// Of each value. A constant has that of each of its readers.
+    values: Vec<Class>,
+    /// Of each node's operands.
+    operands: Vec<Vec<Class>>,
+}
+
+impl Assignment {
+    /// Assigns a class to every value.
+    pub(crate) fn new(graph: &Graph) -> Self {
+        let wanted = wanted(graph);
+        let mut values = vec![Class::Image; graph.values().len()];
+        let mut operands = Vec::with_capacity(graph.nodes().len());
+        for node in graph.nodes() {
+            let (inputs, outputs) = node_forms(graph, node);
+            let asked = node.outputs.iter().find_map(|v| wanted[v.index()]);
+            let shared = shared(graph, node, &inputs, &values).or(asked);
+            let shared = shared.unwrap_or(Class::Image);
+            let class = |form: Form, free: Class| match form {
+                Form::Fixed(class) => class,
+                Form::Shared => shared,
+                Form::Free => free,
+            };
+            let read = node.inputs.iter().zip(&inputs);
+            let read = read.map(|(v, form)| class(*form, values[v.index()]));
+            operands.push(read.collect());
+            for v in &node.outputs {
+                let free = wanted[v.index()].unwrap_or(Class::Image);
+                values[v.index()] = class(outputs, free);
+            }
+        }
+        Self { values, operands }
+    }
+
+    /// The class of a value that is no constant.
+    pub(crate) fn value(&self, v: ValueId) -> Class {
+        self.values[v.index()]
+    }
+
+    /// The classes in which a node reads its operands.
+    pub(crate) fn operands(&self, node: usize) -> &[Class] {
+        &self.operands[node]
+    }
+
+    /// Whether a value has another class than is wanted.
+    fn differs(&self, graph: &Graph, v: ValueId, wanted: Class) -> bool {
+        let computed = graph.constant_tensor(v).is_none();
+        computed && self.value(v) != wanted && Class::matters(&graph.fact(v).shape)
+    }
+
+    /// Whether every node can read every value as it lies, and every output
+    /// lies as its buffer does.
+    pub(crate) fn is_consistent(&self, graph: &Graph) -> bool {
+        let read = graph.nodes().iter().zip(&self.operands);
+        let mut read = read.flat_map(|(node, classes)| node.inputs.iter().zip(classes));
+        let outputs = graph.outputs();
+        !read.any(|(v, class)| self.differs(graph, *v, *class))
+            && !outputs.iter().any(|v| self.differs(graph, *v, Class::Image))
+    }
+}
+
+fn node_forms(graph: &Graph, node: &Node) -> (Vec<Form>, Form) {
+    let facts: Vec<&Fact> = node.inputs.iter().map(|v| graph.fact(*v)).collect();
+    let rank = graph.fact(node.outputs[0]).shape.len();
+    forms(&node.op, &facts, rank)
+}
+
+/// The class that the first reader with an opinion wants each value to have.
+fn wanted(graph: &Graph) -> Vec<Option<Class>> {
+    let mut wanted = vec![None; graph.values().len()];
+    for v in graph.outputs() {
+        wanted[v.index()] = Some(Class::Image);
+    }
+    for node in graph.nodes().iter().rev() {
+        let asked = node.outputs.iter().find_map(|v| wanted[v.index()]);
+        let (inputs, _) = node_forms(graph, node);
+        for (v, form) in node.inputs.iter().zip(inputs) {
+            let opinion = match form {
+                Form::Fixed(class) => Some(class),
+                Form::Shared => asked,
+                Form::Free => None,
+            };
+            wanted[v.index()] = opinion.or(wanted[v.index()]);
+        }
+    }
+    wanted
+}
+
+/// The class of the first operand that decides for all: one of the result's
+/// shape, or else any, whose class is known and matters.
+fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Option<Class> {
+    let shape = &graph.fact(node.outputs[0]).shape;
+    let decides = |v: &ValueId| {
+        let known = graph.constant_tensor(*v).is_none();
+        known && Class::matters(&graph.fact(*v).shape)
+    };
+    let operands = || {
+        let all = node.inputs.iter().zip(forms);
+        let shared = all.filter(|(_, form)| **form == Form::Shared);
+        shared.map(|(v, _)| *v).filter(decides)
+    };
+    let whole = operands().find(|v| graph.fact(*v).shape == *shape);
+    whole.or(operands().next()).map(|v| values[v.index()])
+}
+
+/// The graph with a [`Relayout`] wherever a value is needed in another class
+/// than it is made in. Readers share it. Where none is needed, nothing changes.
+///
+/// # Errors
+/// None on a graph that exists; inference runs again.
+pub(crate) fn convert(graph: Arc<Graph>) -> Result<Arc<Graph>, GraphError> {
+    let assignment = Assignment::new(&graph);
+    if assignment.is_consistent(&graph) {
+        return Ok(graph);
+    }
+    let mut rewriting = Rewriting {
+        old: &graph,
+        assignment: &assignment,
+        new: Graph::new(),
+        map: Vec::with_capacity(graph.values().len()),
+        converted: HashMap::new(),
+    };
+    rewriting.run()?;
+    Ok(Arc::new(rewriting.new))
+}
+
+struct Rewriting<'a> {
+    old: &'a Graph,
+    assignment: &'a Assignment,
+    new: Graph,
+    /// Where the old values are.
+    map: Vec<Option<ValueId>>,
+    /// Old values in the class that they are not made in.
+    converted: HashMap<ValueId, ValueId>,
+}
+
+impl Rewriting<'_> {
+    fn run(&mut self) -> Result<(), GraphError> {
+        let old = self.old;
+        for v in old.values() {
+            self.map.push(match &v.source {
+                Source::Input(_) => Some(self.new.input(v.name.clone(), v.fact.clone())),
+                Source::Constant(t) => Some(self.new.constant(v.name.clone(), Arc::clone(t))),
+                Source::Node { .. } => None,
+            });
+        }
+        for (i, node) in old.nodes().iter().enumerate() {
+            let classes = self.assignment.operands(i);
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for (v, class) in node.inputs.iter().zip(classes) {
+                inputs.push(self.read(*v, *class)?);
+            }
+            let outputs = self.new.push(node.name.clone(), node.op.clone(), &inputs)?;
+            for (v, new) in node.outputs.iter().zip(outputs) {
+                self.map[v.index()] = Some(new);
+            }
+        }
+        let mut outputs = Vec::with_capacity(old.outputs().len());
+        for v in old.outputs() {
+            outputs.push(self.read(*v, Class::Image)?);
+        }
+        self.new.set_outputs(&outputs);
+        for (name, v) in old.layers() {
+            if let Some(new) = self.map[v.index()] {
+                self.new.set_layer(name.clone(), new);
+            }
+        }
+        Ok(())
+    }
+
+    /// An old value, to be read in this class.
+    fn read(&mut self, v: ValueId, class: Class) -> Result<ValueId, GraphError> {
+        let made = self.map[v.index()].expect("nodes stand in topological order");
+        if !self.assignment.differs(self.old, v, class) {
+            return Ok(made);
+        }
+        if let Some(converted) = self.converted.get(&v) {
+            return Ok(*converted);
+        }
+        let flat = class == Class::Flat;
+        let name = self.old.value(v).name.clone();
+        let converted = self.new.push(name, Relayout { flat }, &[made])?[0];
+        self.converted.insert(v, converted);
+        Ok(converted)
+    }
+}

@@ -1,0 +1,193 @@
+//! Matrix products of rows: out[r, :] = a[r, :] * b, through the tiles.
+
+use super::{Context, TASK};
+use crate::arch::Backend;
+use crate::arch::tile::{self, Blocks, Finish, Store, Sweep, Taps, Target};
+use crate::pack::{PackSpec, Tile};
+use crate::simd::LANES;
+
+/// Products of a part of a sum; the tile adds parts up.
+const DEPTH: usize = 64;
+/// Bytes of rows that stay in the cache while the tiles pass.
+const CACHED: usize = 1 << 18;
+
+/// The packing of the right factor, `depth` x `columns`.
+#[derive(Debug, Clone)]
+pub(super) struct Product {
+    pub(super) spec: PackSpec,
+    pub(super) tiles: Vec<Tile>,
+    /// The floats of the pack.
+    pub(super) packed: usize,
+}
+
+/// The left factor: `rows` rows from `start` on.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) start: usize,
+    /// Floats from a row to the next.
+    pub(super) row: usize,
+    /// Floats from an element of a row to the next.
+    pub(super) column: usize,
+    pub(super) rows: usize,
+}
+
+/// What the result is worked on with before it is stored.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Then<'a> {
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) finish: Finish<'a>,
+    /// Where the result begins in the operands of `finish`.
+    pub(super) at: usize,
+}
+
+impl Product {
+    /// The right factor is given as `[depth, columns]`, or as `[columns, depth]`.
+    pub(super) fn new(depth: usize, columns: usize, transposed: bool, vectors: usize) -> Self {
+        let spec = PackSpec {
+            transposed: !transposed,
+            outputs: columns,
+            inputs: depth,
+            groups: 1,
+            taps: 1,
+            vectors,
+            depthwise: false,
+        };
+        let (tiles, packed) = spec.tiles();
+        Self {
+            spec,
+            tiles,
+            packed,
+        }
+    }
+
+    /// Columns with those that fill the last vector.
+    pub(super) fn padded(&self) -> usize {
+        self.spec.outputs.next_multiple_of(LANES)
+    }
+
+    /// Rows of a task: as many as stay in the cache, but no fewer than make
+    /// reading the right factor worth while.
+    pub(super) fn task_rows(&self) -> usize {
+        let fit = CACHED / size_of::<f32>() / self.spec.inputs.max(1);
+        fit.clamp(24, 504) / 12 * 12
+    }
+
+    /// Some tiles of some rows; rows of the result begin every `step` floats
+    /// and have whole vectors. The first tile's columns begin at `out`'s.
+    fn tiles(
+        &self,
+        backend: Backend,
+        tiles: &[Tile],
+        left: Left<'_>,
+        pack: &[f32],
+        then: Then<'_>,
+        (out, step): (&mut [f32], usize),
+        masks: &mut [u16],
+    ) {
+        let mut taps = Taps::default();
+        taps.clear();
+        taps.push(0, 0);
+        let depth = self.spec.inputs;
+        let count = depth.div_ceil(DEPTH);
+        let first = tiles.first().map_or(0, |t| t.first);
+        for t in tiles {
+            let row = t.vectors * LANES;
+            let sweep = Sweep {
+                input: left.data,
+                weights: &pack[t.at..],
+                bias: then.bias.map(|b| &b[t.first * LANES..]),
+                scale: None,
+                taps: &taps,
+                blocks: Blocks {
+                    count,
+                    depth: DEPTH,
+                    last: depth - (count - 1) * DEPTH,
+                    input: DEPTH * left.column,
+                    weights: DEPTH * row,
+                },
+                start: left.start as isize,
+                step: left.row,
+                depth_step: left.column,
+                row,
+            };
+            let mut store = Store {
+                target: Target::Rows(out),
+                masks: &mut [&mut *masks],
+                finish: then.finish,
+                planes_at: std::array::from_fn(|v| then.at + v * LANES),
+                at: (t.first - first) * LANES,
+                step,
+            };
+            tile::dense(backend, t.vectors, left.rows, sweep, &mut store);
+        }
+    }
+
+    /// All rows of `left` into `out`, whose rows are `step` floats long; masks
+    /// are stored where rows are whole vectors. `work` grows where they are not.
+    pub(super) fn rows(
+        &self,
+        backend: Backend,
+        left: Left<'_>,
+        pack: &[f32],
+        then: Then<'_>,
+        (out, step): (&mut [f32], usize),
+        masks: &mut [u16],
+        work: &mut Vec<f32>,
+    ) {
+        let padded = self.padded();
+        if step >= padded && step.is_multiple_of(LANES) {
+            self.tiles(backend, &self.tiles, left, pack, then, (out, step), masks);
+            return;
+        }
+        let part = (TASK / padded).clamp(12, 504) / 12 * 12;
+        work.resize(part * padded, 0.0);
+        for (i, out) in out.chunks_mut(part * step).enumerate() {
+            let rows = out.len() / step;
+            let start = left.start + i * part * left.row;
+            let left = Left { start, rows, ..left };
+            self.tiles(backend, &self.tiles, left, pack, then, (work, padded), masks);
+            for (to, from) in out.chunks_mut(step).zip(work.chunks(padded)) {
+                to.copy_from_slice(&from[..step]);
+            }
+        }
+    }
+
+    /// Few rows, the tiles of columns shared out among the threads.
+    pub(super) fn few_rows(
+        &self,
+        left: Left<'_>,
+        pack: &[f32],
+        bias: Option<&[f32]>,
+        (out, step): (&mut [f32], usize),
+        work: &mut [f32],
+        cx: Context<'_>,
+    ) {
+        let then = Then {
+            bias,
+            ..Then::default()
+        };
+        let mut rest = &mut *work;
+        let mut tasks = Vec::with_capacity(self.tiles.len());
+        for t in &self.tiles {
+            let (own, others) = rest.split_at_mut(left.rows * t.vectors * LANES);
+            tasks.push((t, own));
+            rest = others;
+        }
+        cx.pool.each(tasks, |(t, own)| {
+            let (tiles, row) = (std::slice::from_ref(t), t.vectors * LANES);
+            self.tiles(cx.backend, tiles, left, pack, then, (own, row), &mut []);
+        });
+        let mut from = &*work;
+        for t in &self.tiles {
+            let row = t.vectors * LANES;
+            let (own, others) = from.split_at(left.rows * row);
+            from = others;
+            let first = t.first * LANES;
+            let width = row.min(step - first);
+            for (to, from) in out.chunks_mut(step).zip(own.chunks(row)) {
+                to[first..first + width].copy_from_slice(&from[..width]);
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Formulas as the processor runs them: step by step over blocks of numbers
+//! that stay in the nearest cache.
+
+use super::math;
+use limpid_graph::Formula;
+use limpid_graph::formula::{Binary, Step, Unary};
+use limpid_graph::ops::Clip;
+
+/// Numbers of a block, a multiple of sixteen.
+pub(super) const BLOCK: usize = 512;
+
+/// Where a step finds a number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Operand(usize),
+    Register(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Instruction {
+    Copy(Place),
+    /// To between two bounds; what is no number stays.
+    Clip(Place, f32, f32),
+    Unary(Unary, Place),
+    Binary(Binary, Place, Place),
+    Select(Place, Place, Place),
+}
+
+/// A formula with a register for each number that is still needed. The last
+/// instruction makes the result.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// Instructions, each with the register that it writes.
+    instructions: Vec<(Instruction, usize)>,
+    /// What is in the first registers all the time.
+    constants: Vec<f32>,
+    registers: usize,
+}
+
+impl Program {
+    /// The program of a formula. Its constants are rounded to f32.
+    pub(super) fn new(formula: &Formula) -> Self {
+        let steps = formula.steps();
+        let mut last = vec![0; steps.len()];
+        for (i, step) in steps.iter().enumerate() {
+            reads(step).into_iter().flatten().for_each(|a| last[a] = i);
+        }
+        let mut constants = Vec::new();
+        let mut places = Vec::with_capacity(steps.len());
+        for step in steps {
+            places.push(match step {
+                Step::Input(i) => Place::Operand(*i),
+                Step::Constant(c) => {
+                    constants.push(*c as f32);
+                    Place::Register(constants.len() - 1)
+                }
+                // Known when the step is reached.
+                _ => Place::Register(usize::MAX),
+            });
+        }
+        let mut registers = constants.len();
+        let (mut free, mut instructions) = (Vec::new(), Vec::new());
+        for (i, step) in steps.iter().enumerate() {
+            let instruction = match *step {
+                Step::Unary(f, a) => Instruction::Unary(f, places[a]),
+                Step::Binary(f, a, b) => Instruction::Binary(f, places[a], places[b]),
+                Step::Select(c, a, b) => Instruction::Select(places[c], places[a], places[b]),
+                // Leaves are read where they lie, unless one is the result.
+                _ if i + 1 == steps.len() => Instruction::Copy(places[i]),
+                _ => continue,
+            };
+            let to = free.pop().unwrap_or_else(|| {
+                registers += 1;
+                registers - 1
+            });
+            places[i] = Place::Register(to);
+            instructions.push((instruction, to));
+            let mut read: Vec<usize> = reads(step).into_iter().flatten().collect();
+            read.sort_unstable();
+            read.dedup();
+            for a in read.into_iter().filter(|a| last[*a] == i) {
+                match (places[a], steps[a]) {
+                    (Place::Register(r), Step::Unary(..) | Step::Binary(..) | Step::Select(..)) => {
+                        free.push(r);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Self {
+            instructions,
+            constants,
+            registers,
+        }
+    }
+
+    /// The program that clips its only operand.
+    pub(super) fn clip(clip: &Clip) -> Self {
+        let clip = Instruction::Clip(Place::Operand(0), clip.lower(), clip.upper());
+        Self {
+            instructions: vec![(clip, 0)],
+            constants: Vec::new(),
+            registers: 1,
+        }
+    }
+
+    /// Registers for a run, the constants in theirs.
+    pub(super) fn registers(&self) -> Registers {
+        let mut registers = vec![vec![0.0; BLOCK]; self.registers];
+        for (register, c) in registers.iter_mut().zip(&self.constants) {
+            register.fill(*c);
+        }
+        Registers(registers)
+    }
+
+    /// Computes `out` from operands as long or longer, and at most a block.
+    #[inline(always)]
+    pub(super) fn run<'a>(
+        &self,
+        registers: &mut Registers,
+        operand: impl Fn(usize) -> &'a [f32],
+        out: &mut [f32],
+    ) {
+        let len = out.len();
+        let Some(((last, _), steps)) = self.instructions.split_last() else {
+            return;
+        };
+        for (instruction, to) in steps {
+            // The register that is written is none that is read.
+            let mut result = std::mem::take(&mut registers.0[*to]);
+            apply(*instruction, registers, &operand, &mut result[..len]);
+            registers.0[*to] = result;
+        }
+        apply(*last, registers, &operand, out);
+    }
+}
+
+/// Working memory of one run.
+pub(super) struct Registers(Vec<Vec<f32>>);
+
+fn reads(step: &Step) -> [Option<usize>; 3] {
+    match *step {
+        Step::Input(_) | Step::Constant(_) => [None; 3],
+        Step::Unary(_, a) => [Some(a), None, None],
+        Step::Binary(_, a, b) => [Some(a), Some(b), None],
+        Step::Select(c, a, b) => [Some(c), Some(a), Some(b)],
+    }
+}
+
+#[inline(always)]
+fn apply<'a>(
+    instruction: Instruction,
+    registers: &Registers,
+    operand: &impl Fn(usize) -> &'a [f32],
+    out: &mut [f32],
+) {
+    let at = |place: Place| match place {
+        Place::Operand(i) => &operand(i)[..out.len()],
+        Place::Register(r) => &registers.0[r][..out.len()],
+    };
+    match instruction {
+        Instruction::Copy(a) => {
+            let a = at(a);
+            out.copy_from_slice(a);
+        }
+        Instruction::Clip(a, low, high) => {
+            let a = at(a);
+            map(a, out, |x| {
+                let x = if x < low { low } else { x };
+                if x > high { high } else { x }
+            });
+        }
+        Instruction::Unary(f, a) => {
+            let a = at(a);
+            unary(f, a, out);
+        }
+        Instruction::Binary(f, a, b) => {
+            let (a, b) = (at(a), at(b));
+            binary(f, a, b, out);
+        }
+        Instruction::Select(c, a, b) => {
+            let (c, a, b) = (at(c), at(a), at(b));
+            for (out, ((c, a), b)) in out.iter_mut().zip(c.iter().zip(a).zip(b)) {
+                *out = if *c == 0.0 { *b } else { *a };
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn unary(f: Unary, x: &[f32], out: &mut [f32]) {
+    match f {
+        Unary::Neg => map(x, out, |x| -x),
+        Unary::Abs => map(x, out, f32::abs),
+        Unary::Sign => map(x, out, |x| truth(x > 0.0) - truth(x < 0.0)),
+        Unary::Floor => map(x, out, f32::floor),
+        Unary::Ceil => map(x, out, f32::ceil),
+        Unary::Round => map(x, out, f32::round_ties_even),
+        Unary::Sqrt => map(x, out, f32::sqrt),
+        Unary::Exp => map(x, out, math::exp),
+        Unary::Log => map(x, out, math::ln),
+        Unary::Sin => map(x, out, math::sin),
+        Unary::Cos => map(x, out, math::cos),
+        Unary::Tanh => map(x, out, math::tanh),
+        Unary::Erf => map(x, out, math::erf),
+        Unary::Sigmoid => map(x, out, math::sigmoid),
+        Unary::Softplus => map(x, out, math::softplus),
+    }
+}
+
+#[inline(always)]
+fn binary(f: Binary, a: &[f32], b: &[f32], out: &mut [f32]) {
+    match f {
+        Binary::Add => zip(a, b, out, |a, b| a + b),
+        Binary::Sub => zip(a, b, out, |a, b| a - b),
+        Binary::Mul => zip(a, b, out, |a, b| a * b),
+        Binary::Div => zip(a, b, out, |a, b| a / b),
+        // Both end at the second unless the first is chosen or no number.
+        Binary::Min => zip(a, b, out, |a, b| if (a < b) | a.is_nan() { a } else { b }),
+        Binary::Max => zip(a, b, out, |a, b| if (a > b) | a.is_nan() { a } else { b }),
+        Binary::Pow => zip(a, b, out, math::pow),
+        Binary::Less => zip(a, b, out, |a, b| truth(a < b)),
+        Binary::LessOrEqual => zip(a, b, out, |a, b| truth(a <= b)),
+        Binary::Equal => zip(a, b, out, |a, b| truth(a == b)),
+    }
+}
+
+#[inline(always)]
+fn truth(t: bool) -> f32 {
+    if t { 1.0 } else { 0.0 }
+}
+
+#[inline(always)]
+fn map(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = f(*x);
+    }
+}
+
+#[inline(always)]
+fn zip(a: &[f32], b: &[f32], out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+    for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+        *out = f(*a, *b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limpid_graph::Expr;
+
+    fn run(formula: &Formula, operands: &[&[f32]]) -> Vec<f32> {
+        let program = Program::new(formula);
+        let mut out = vec![f32::NAN; operands[0].len()];
+        program.run(&mut program.registers(), |i| operands[i], &mut out);
+        out
+    }
+
+    #[test]
+    fn a_program_is_its_formula() {
+        let [x, y] = [0, 1].map(Expr::input);
+        let mut chain = x.clone();
+        for i in 0..30 {
+            let step = chain.clone() * y.clone() + x.clone() * f64::from(i);
+            chain = chain.clone().less(step.clone()).select(step, chain * 0.5 - x.clone());
+        }
+        let numbers: Vec<f32> = (0..64).map(|i| (i as f32 - 31.0) * 0.03).collect();
+        let others: Vec<f32> = numbers.iter().map(|v| v * 0.25 - 0.4).collect();
+        for formula in [&chain, &x, &Expr::constant(2.5), &(x.clone() * x.clone().sigmoid())] {
+            let formula = Formula::new(formula);
+            let found = run(&formula, &[&numbers, &others]);
+            for i in 0..64 {
+                let exact = formula.evaluate(&[numbers[i].into(), others[i].into()]);
+                let error = (f64::from(found[i]) - exact).abs();
+                assert!(error <= 1e-4 * exact.abs().max(1.0), "{} {exact}", found[i]);
+            }
+        }
+        assert!(Program::new(&Formula::new(&chain)).registers < 30 + 6);
+    }
+
+    #[test]
+    fn what_is_no_number_stays() {
+        let [x, y] = [0, 1].map(Expr::input);
+        let nan = f32::NAN;
+        for f in [x.clone().min(y.clone()), x.max(y)] {
+            let found = run(&Formula::new(&f), &[&[nan, 1.0, 2.0], &[1.0, nan, 2.0]]);
+            assert!(found[0].is_nan() && found[1].is_nan() && found[2] == 2.0);
+        }
+        let clip = Program::clip(&Clip::relu());
+        let mut out = [0.0; 3];
+        clip.run(&mut clip.registers(), |_| &[f32::NAN, -1.0, f32::INFINITY], &mut out);
+        assert!(out[0].is_nan() && out[1..] == [0.0, f32::INFINITY]);
+    }
+}
