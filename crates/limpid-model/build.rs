@@ -1,4 +1,4 @@
-//! Lists `architectures/*.json`, so that a new description touches no code.
+//! Lists `architectures/*.json.gz`, so that a new description touches no code.
 
 use std::path::Path;
 use std::{env, fs};
@@ -9,16 +9,15 @@ fn main() {
     let mut files: Vec<_> = fs::read_dir(&directory)
         .expect("the directory of architectures is readable")
         .map(|entry| entry.expect("its entries are readable").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .map(|path| {
-            let stem = path.file_stem().expect("a file has a name");
-            (stem.to_str().expect("names are text").to_owned(), path)
+        .filter_map(|path| {
+            let file = path.file_name()?.to_str().expect("names are text");
+            Some((file.strip_suffix(".json.gz")?.to_owned(), path))
         })
         .collect();
     files.sort();
     let entries: Vec<String> = files
         .iter()
-        .map(|(name, path)| format!("({name:?}, include_str!({path:?})),\n"))
+        .map(|(name, path)| format!("({name:?}, include_bytes!({path:?})),\n"))
         .collect();
     let out = Path::new(&env::var("OUT_DIR").expect("set by cargo")).join("architectures.rs");
     fs::write(out, format!("&[\n{}]\n", entries.concat())).expect("the output is writable");

@@ -2,7 +2,8 @@
 
 use crate::description::short;
 use crate::{Description, ModelError};
-use limpid_graph::{Fact, Graph, Source};
+use limpid_graph::passes::lower;
+use limpid_graph::{Fact, Graph, Node, Op, Source};
 use limpid_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ const BATCHES: [usize; 2] = [2, 3];
 /// The number of logits of a network that gives `[batch, classes]` and whose
 /// values keep the pictures apart: the leading extent of whatever depends on
 /// the input is proportional to the batch, and no other extent depends on it.
-/// In C order each picture then has a part of its own in every value.
+/// In C order each picture then has a part of its own in every value. Batches
+/// larger than `most` are not asked for.
 ///
 /// # Errors
 /// When a shape does not fit, or depends on the batch in another way.
@@ -23,6 +25,7 @@ pub(crate) fn classes(
     tensors: &BTreeMap<String, Arc<Tensor>>,
     input_size: [usize; 3],
     weights: &str,
+    most: Option<usize>,
 ) -> Result<usize, ModelError> {
     let wrong = |place: String, reason: String| ModelError::Description {
         file: description.file().to_owned(),
@@ -30,6 +33,7 @@ pub(crate) fn classes(
         reason,
     };
     let one = description.graph(tensors, input_size, 1, weights)?;
+    let one = lower(&one).map_err(|e| wrong("key `nodes`".to_owned(), e.to_string()))?;
     let logits = one.outputs().first().map(|&v| &one.fact(v).shape);
     let classes = match logits.map(|shape| shape.dims()) {
         Some(&[1, classes]) if (1..=crate::config::MAX_CLASSES).contains(&classes) => classes,
@@ -44,7 +48,7 @@ pub(crate) fn classes(
         }
     };
     let depends = dependent(&one);
-    for batch in BATCHES {
+    for batch in BATCHES.into_iter().filter(|b| most.is_none_or(|m| *b <= m)) {
         let mut facts: Vec<Fact> = one.values().iter().map(|v| v.fact.clone()).collect();
         for input in one.inputs() {
             facts[input.index()] = Fact::f32(scaled(one.fact(*input), batch));
@@ -57,6 +61,9 @@ pub(crate) fn classes(
                 );
                 wrong(format!("node `{}`", short(&node.name)), reason)
             };
+            if mixes(&one, node, &depends) {
+                return Err(refused("mixes the pictures of a batch: it works along the first axis".into()));
+            }
             let inputs: Vec<&Fact> = node.inputs.iter().map(|v| &facts[v.index()]).collect();
             let made = node.op.infer(&inputs).map_err(|e| {
                 refused(format!("takes one picture and not a batch of {batch}: {e}"))
@@ -89,6 +96,17 @@ pub(crate) fn classes(
         }
     }
     Ok(classes)
+}
+
+/// Whether a node works along the batch's axis in a way that leaves its extent.
+fn mixes(graph: &Graph, node: &Node, depends: &[bool]) -> bool {
+    let read = node.inputs.iter().any(|v| depends[v.index()]);
+    let rank = node.inputs.first().map_or(0, |v| graph.fact(*v).shape.len());
+    let along = match &node.op {
+        Op::AxisFilter(op) => op.axis == 0,
+        _ => false,
+    };
+    read && along && rank > 0
 }
 
 /// The extents of a value of one picture, for `batch` pictures side by side.

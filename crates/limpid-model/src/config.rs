@@ -93,6 +93,37 @@ impl Config {
         }
     }
 
+    /// The class of the network in the transformers library, where the file
+    /// names one and no architecture.
+    ///
+    /// # Errors
+    /// When there is more than one, or it is no text.
+    pub(crate) fn transformers_class(&self) -> Result<Option<&str>, ModelError> {
+        let Some((key, value)) = self.get("architectures") else {
+            return Ok(None);
+        };
+        match value.as_array().map(Vec::as_slice) {
+            Some([Value::String(class)]) => Ok(Some(class)),
+            _ => Err(self.wrong(&key, "must be a list of one class, such as [\"ViTForImageClassification\"]")),
+        }
+    }
+
+    /// The keys at the top.
+    pub(crate) fn keys(&self) -> &Map<String, Value> {
+        &self.top
+    }
+
+    /// The same configuration, with `defaults` for the keys that it has not.
+    pub(crate) fn with_defaults(&self, defaults: Map<String, Value>) -> Self {
+        let mut config = self.clone();
+        for (key, value) in defaults {
+            if config.get(&key).is_none() {
+                config.top.insert(key, value);
+            }
+        }
+        config
+    }
+
     /// The number of classes.
     ///
     /// # Errors
@@ -110,13 +141,13 @@ impl Config {
         }
     }
 
-    /// The classes' names.
+    /// The classes' names: `label_names`, or the `id2label` of the transformers library.
     ///
     /// # Errors
-    /// When they are not a list of texts.
+    /// When they are not a list of texts, or not one for each index from 0.
     pub fn label_names(&self) -> Result<Option<Vec<String>>, ModelError> {
         let Some((key, value)) = self.get("label_names") else {
-            return Ok(None);
+            return self.id2label();
         };
         value
             .as_array()
@@ -130,12 +161,31 @@ impl Config {
             .ok_or_else(|| self.wrong(&key, "must be a list of texts, one for each class"))
     }
 
+    fn id2label(&self) -> Result<Option<Vec<String>>, ModelError> {
+        let Some((key, value)) = self.get("id2label") else {
+            return Ok(None);
+        };
+        let named = |labels: &Map<String, Value>| -> Option<Vec<String>> {
+            let name = |i: usize| Some(labels.get(&i.to_string())?.as_str()?.to_owned());
+            (0..labels.len()).map(name).collect()
+        };
+        let names = value.as_object().and_then(named);
+        names.map(Some).ok_or_else(|| {
+            self.wrong(&key, "must give a text for each index from 0, such as {\"0\": \"cat\"}")
+        })
+    }
+
     /// The preprocessing: what the file says, else what `defaults` (an
-    /// architecture's) say, else ImageNet's.
+    /// architecture's) say, else ImageNet's. `channels`, where the weights tell
+    /// them, go before those of `input_size`.
     ///
     /// # Errors
     /// When a key has a wrong type or a value out of range.
-    pub fn preprocess(&self, defaults: &Map<String, Value>) -> Result<Preprocess, ModelError> {
+    pub fn preprocess(
+        &self,
+        defaults: &Map<String, Value>,
+        channels: Option<usize>,
+    ) -> Result<Preprocess, ModelError> {
         let standard = Preprocess::default();
         let get = |key: &str| {
             self.get(key).or_else(|| {
@@ -143,7 +193,7 @@ impl Config {
                 Some((format!("defaults.{key}"), value))
             })
         };
-        let input_size = match get("input_size") {
+        let mut input_size = match get("input_size") {
             None => standard.input_size(),
             Some((key, value)) => numbers(value)
                 .filter(|v| {
@@ -159,6 +209,9 @@ impl Config {
                     )
                 })?,
         };
+        if let Some(channels) = channels {
+            input_size[0] = channels;
+        }
         let interpolation = match get("interpolation") {
             None => standard.interpolation(),
             Some((key, value)) => value
@@ -185,7 +238,7 @@ impl Config {
                 .and_then(CropMode::from_name)
                 .ok_or_else(|| self.wrong(&key, "must be center, border or squash"))?,
         };
-        let channels = |name: &str, standard: &[f64]| match get(name) {
+        let per_channel = |name: &str, standard: &[f64]| match get(name) {
             // ImageNet's three colours say nothing about other channel counts.
             None if input_size[0] == 3 => Ok(standard.to_vec()),
             None => Err(self.wrong(
@@ -198,8 +251,8 @@ impl Config {
             Some((key, value)) => numbers(value)
                 .ok_or_else(|| self.wrong(&key, "must be a list of numbers, one for each channel")),
         };
-        let mean = channels("mean", standard.mean())?;
-        let std = channels("std", standard.std())?;
+        let mean = per_channel("mean", standard.mean())?;
+        let std = per_channel("std", standard.std())?;
         Preprocess::new(input_size, interpolation, crop_pct, crop_mode, &mean, &std).map_err(|e| {
             match e {
                 ModelError::Preprocess { key, reason } => self.wrong(key, &reason),

@@ -1,11 +1,15 @@
 //! Architectures as data, and their binding to weights.
 
-use crate::limits::{Budget, MAX_NODES};
+mod built_in;
+mod parse;
+mod write;
+
+use crate::limits::Budget;
 use crate::{ModelError, Weights, file};
-use limpid_graph::{Fact, Graph, GraphError, Op, OpError, ValueId, nearest_names};
+use limpid_graph::passes::{MAX_CONSTANT_WORK, constants_of};
+use limpid_graph::{Cost, Fact, Graph, GraphError, Op, OpError, ValueId, nearest_names};
 use limpid_tensor::Tensor;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +19,6 @@ const FORMAT: &str = "limpid-graph/1";
 
 /// The largest description that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 26;
-
-/// The built-in descriptions, by name: every file of `architectures/`.
-static BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/architectures.rs"));
 
 /// A network without its weights: the content of a `graph.json`.
 ///
@@ -30,52 +31,29 @@ static BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/architect
 ///  "outputs": ["fc"],
 ///  "defaults": {"input_size": [3, 224, 224]}}
 /// ```
-/// A node's input is the name of an earlier value or of a tensor of the weights
-/// file. Shapes have no batch axis. `layers` maps a module's path to the value
-/// that it puts out; `defaults` are preprocessing keys as in `config.json`.
+/// A node's input is the name of an earlier value, of a tensor of the weights
+/// file, or of an entry of `constants`, `{"shape": [..], "values": [..]}`. The
+/// input's shape has no batch axis; the axes and shapes of attributes count it.
+/// `layers` maps a module's path to the value that it puts out; `defaults` are
+/// preprocessing keys as in `config.json`; `fixed_size` is set where the network
+/// takes pictures of one size alone.
 #[derive(Debug, Clone)]
 pub struct Description {
     file: String,
     input: String,
     input_shape: Vec<usize>,
+    constants: BTreeMap<String, Arc<Tensor>>,
     nodes: Vec<NodeDescription>,
     layers: BTreeMap<String, String>,
     output: String,
     defaults: Map<String, Value>,
+    fixed_size: bool,
 }
 
 #[derive(Debug, Clone)]
 struct NodeDescription {
     name: String,
     op: Op,
-    inputs: Vec<String>,
-    outputs: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct RawDescription {
-    format: String,
-    inputs: Vec<RawInput>,
-    nodes: Vec<RawNode>,
-    #[serde(default)]
-    layers: BTreeMap<String, String>,
-    outputs: Vec<String>,
-    #[serde(default)]
-    defaults: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct RawInput {
-    name: String,
-    shape: Vec<usize>,
-}
-
-#[derive(Deserialize)]
-struct RawNode {
-    name: String,
-    op: String,
-    #[serde(default)]
-    attrs: Map<String, Value>,
     inputs: Vec<String>,
     outputs: Vec<String>,
 }
@@ -89,139 +67,6 @@ impl Description {
         let path = path.as_ref();
         let bytes = file::read(path, MAX_FILE_BYTES)?;
         Self::from_bytes(&bytes, &path.display().to_string())
-    }
-
-    /// The built-in description of an architecture, if there is one.
-    ///
-    /// # Errors
-    /// When the built-in file is not a sound description.
-    pub fn built_in(name: &str) -> Result<Option<Self>, ModelError> {
-        match BUILT_IN.binary_search_by_key(&name, |&(n, _)| n) {
-            Ok(i) => {
-                let (name, text) = BUILT_IN[i];
-                Self::from_bytes(text.as_bytes(), &format!("architecture {name}")).map(Some)
-            }
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// The names of the built-in descriptions, in byte order.
-    pub fn known() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|&(name, _)| name)
-    }
-
-    /// Parses a description; `name` stands for the file in errors.
-    ///
-    /// # Errors
-    /// When it is not sound: unknown operators or attributes, operators that the
-    /// engine alone makes, weights that are computed, values used before they
-    /// are made or made twice, layers or outputs that do not exist, more than
-    /// 2^14 nodes or layers.
-    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self, ModelError> {
-        let raw: RawDescription = serde_json::from_slice(bytes).map_err(|e| ModelError::Json {
-            file: name.to_owned(),
-            reason: e.to_string(),
-        })?;
-        let wrong = |place: String, reason: String| ModelError::Description {
-            file: name.to_owned(),
-            place,
-            reason,
-        };
-        if raw.format != FORMAT {
-            return Err(wrong(
-                "key `format`".to_owned(),
-                format!(
-                    "is \"{}\"; this program reads \"{FORMAT}\"",
-                    short(&raw.format)
-                ),
-            ));
-        }
-        let [input] = <[RawInput; 1]>::try_from(raw.inputs).map_err(|inputs| {
-            wrong(
-                "key `inputs`".to_owned(),
-                format!("lists {} inputs; a network has exactly one", inputs.len()),
-            )
-        })?;
-        let [output] = <[String; 1]>::try_from(raw.outputs).map_err(|outputs| {
-            wrong(
-                "key `outputs`".to_owned(),
-                format!("lists {} outputs; give the logits alone", outputs.len()),
-            )
-        })?;
-        for (key, length) in [("nodes", raw.nodes.len()), ("layers", raw.layers.len())] {
-            if length > MAX_NODES {
-                return Err(wrong(
-                    format!("key `{key}`"),
-                    format!("has {length} entries; at most {MAX_NODES} are read"),
-                ));
-            }
-        }
-        let all_outputs: BTreeSet<&str> = raw
-            .nodes
-            .iter()
-            .flat_map(|n| n.outputs.iter().map(String::as_str))
-            .collect();
-        let mut made: BTreeSet<&str> = [input.name.as_str()].into();
-        let mut nodes = Vec::with_capacity(raw.nodes.len());
-        for node in &raw.nodes {
-            let place = || format!("node `{}`", short(&node.name));
-            for value in &node.inputs {
-                if all_outputs.contains(value.as_str()) && !made.contains(value.as_str()) {
-                    return Err(wrong(
-                        place(),
-                        format!(
-                            "reads `{}` before a node makes it; put the nodes in order",
-                            short(value)
-                        ),
-                    ));
-                }
-            }
-            let op = operator(node).map_err(|reason| wrong(place(), reason))?;
-            for (i, value) in node.inputs.iter().enumerate() {
-                if op.parameter(i) && made.contains(value.as_str()) {
-                    return Err(wrong(
-                        place(),
-                        format!(
-                            "({}) takes the weight at input {i} from `{}`, which is computed; name a tensor of the weights file",
-                            op.name(),
-                            short(value)
-                        ),
-                    ));
-                }
-            }
-            for value in &node.outputs {
-                if !made.insert(value) {
-                    return Err(wrong(
-                        place(),
-                        format!("makes `{}`, which exists already; rename it", short(value)),
-                    ));
-                }
-            }
-            nodes.push(NodeDescription {
-                name: node.name.clone(),
-                op,
-                inputs: node.inputs.clone(),
-                outputs: node.outputs.clone(),
-            });
-        }
-        let absent = |value: &str| format!("is `{}`, which no node makes", short(value));
-        if !made.contains(output.as_str()) {
-            return Err(wrong("key `outputs`".to_owned(), absent(&output)));
-        }
-        for (layer, value) in &raw.layers {
-            if !made.contains(value.as_str()) {
-                return Err(wrong(format!("layer `{}`", short(layer)), absent(value)));
-            }
-        }
-        Ok(Self {
-            file: name.to_owned(),
-            input: input.name,
-            input_shape: input.shape,
-            nodes,
-            layers: raw.layers,
-            output,
-            defaults: raw.defaults,
-        })
     }
 
     /// The file's name, as errors give it.
@@ -242,6 +87,12 @@ impl Description {
         &self.input_shape
     }
 
+    /// Whether the network takes pictures of [`Description::input_shape`] alone.
+    #[must_use]
+    pub fn fixed_size(&self) -> bool {
+        self.fixed_size
+    }
+
     /// The tensors of the weights file that the nodes read, in byte order.
     #[must_use]
     pub fn tensor_names(&self) -> BTreeSet<&str> {
@@ -250,6 +101,7 @@ impl Description {
             .iter()
             .flat_map(|n| n.outputs.iter().map(String::as_str))
             .chain([self.input.as_str()])
+            .chain(self.constants.keys().map(String::as_str))
             .collect();
         self.nodes
             .iter()
@@ -258,15 +110,65 @@ impl Description {
             .collect()
     }
 
-    /// The tensors that the nodes read, taken from a weights file.
+    /// The tensors of the weights file that are measured in training rather than
+    /// learned: the statistics of batch normalisations.
+    pub(crate) fn statistics(&self) -> BTreeSet<&str> {
+        let norms = self
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.op, Op::BatchNormalization(_)));
+        let read = norms.flat_map(|n| n.inputs.iter().skip(3));
+        read.map(String::as_str).collect()
+    }
+
+    /// The channels of the pictures, from the weight of the first convolution
+    /// where that reads the picture.
+    #[must_use]
+    pub fn input_channels(&self, tensors: &BTreeMap<String, Arc<Tensor>>) -> Option<usize> {
+        self.nodes.iter().find_map(|node| match &node.op {
+            Op::Conv(conv) if node.inputs.first() == Some(&self.input) => {
+                let weight = tensors.get(node.inputs.get(1)?)?;
+                weight.dims().get(1)?.checked_mul(conv.groups)
+            }
+            _ => None,
+        })
+    }
+
+    /// The constants of the graph: tensors of a weights file, the description's
+    /// own, and what depends on those alone, computed in f64.
     ///
     /// # Errors
-    /// When one is missing, has no floating-point type, or is not finite.
+    /// When a tensor is missing, has no floating-point type, or is not finite,
+    /// or when it does not fit the operator that it is computed with.
     pub fn bind(&self, weights: &Weights) -> Result<BTreeMap<String, Arc<Tensor>>, ModelError> {
-        self.tensor_names()
-            .into_iter()
-            .map(|name| Ok((name.to_owned(), Arc::new(weights.tensor(name)?))))
-            .collect()
+        let (mut work, mut budget) = (MAX_CONSTANT_WORK, Budget::new(1));
+        let mut tensors = self.constants.clone();
+        for name in self.tensor_names() {
+            tensors.insert(name.to_owned(), Arc::new(weights.tensor(name)?));
+        }
+        for node in &self.nodes {
+            let inputs = node.inputs.iter().map(|name| tensors.get(name).map(|t| &**t));
+            let Some(inputs) = inputs.collect::<Option<Vec<&Tensor>>>() else {
+                continue;
+            };
+            let computed = constants_of(&node.op, &inputs, &mut work).map_err(|source| {
+                let error = GraphError::Op {
+                    node: node.name.clone(),
+                    op: node.op.name(),
+                    source,
+                };
+                self.refused(node, error, &tensors, weights.file())
+            })?;
+            let computed = computed.unwrap_or_default();
+            let facts: Vec<Fact> = computed.iter().map(|t| Fact::f32(t.shape())).collect();
+            budget
+                .take(&facts.iter().collect::<Vec<_>>(), Cost::default())
+                .map_err(|reason| self.wrong(format!("node `{}`", short(&node.name)), reason))?;
+            for (name, tensor) in node.outputs.iter().zip(computed) {
+                tensors.insert(name.clone(), Arc::new(tensor));
+            }
+        }
+        Ok(tensors)
     }
 
     /// The graph for inputs `[batch, C, H, W]` = [`batch`, ...`input_size`], with
@@ -290,6 +192,9 @@ impl Description {
         let x = graph.input(self.input.clone(), Fact::f32([batch, c, h, w]));
         values.insert(&self.input, x);
         for node in &self.nodes {
+            if node.outputs.iter().all(|name| tensors.contains_key(name)) {
+                continue;
+            }
             let mut inputs = Vec::with_capacity(node.inputs.len());
             for name in &node.inputs {
                 let id = match values.get(name.as_str()) {
@@ -308,48 +213,62 @@ impl Description {
                 };
                 inputs.push(id);
             }
+            for (i, name) in node.inputs.iter().enumerate() {
+                if node.op.parameter(i) && graph.constant_tensor(inputs[i]).is_none() {
+                    let reason = format!(
+                        "({}) takes the weight at input {i} from `{}`, which takes too long to compute beforehand; put it into the weights file",
+                        node.op.name(),
+                        short(name)
+                    );
+                    return Err(self.wrong(format!("node `{}`", short(&node.name)), reason));
+                }
+            }
             let outputs = graph
                 .push(node.name.clone(), node.op.clone(), &inputs)
                 .map_err(|e| self.refused(node, e, tensors, weights))?;
             if outputs.len() != node.outputs.len() {
-                return Err(ModelError::Description {
-                    file: self.file.clone(),
-                    place: format!("node `{}`", node.name),
-                    reason: format!(
-                        "names {} outputs, {} has {}",
-                        node.outputs.len(),
-                        node.op.name(),
-                        outputs.len()
-                    ),
-                });
+                let reason = format!(
+                    "names {} outputs, {} has {}",
+                    node.outputs.len(),
+                    node.op.name(),
+                    outputs.len()
+                );
+                return Err(self.wrong(format!("node `{}`", short(&node.name)), reason));
             }
             let facts =
                 |ids: &[ValueId]| -> Vec<&Fact> { ids.iter().map(|&v| graph.fact(v)).collect() };
             let (of, made) = (facts(&inputs), facts(&outputs));
             budget
                 .take(&made, node.op.cost(&of, &made))
-                .map_err(|reason| ModelError::Description {
-                    file: self.file.clone(),
-                    place: format!("node `{}`", short(&node.name)),
-                    reason,
-                })?;
+                .map_err(|reason| self.wrong(format!("node `{}`", short(&node.name)), reason))?;
             values.extend(node.outputs.iter().map(String::as_str).zip(outputs));
         }
         let find = |place: &str, value: &str| {
-            values
-                .get(value)
-                .copied()
-                .ok_or_else(|| ModelError::Description {
-                    file: self.file.clone(),
-                    place: place.to_owned(),
-                    reason: format!("is `{value}`, which no node makes"),
-                })
+            values.get(value).copied().ok_or_else(|| {
+                let why = if tensors.contains_key(value) {
+                    "does not depend on the picture"
+                } else {
+                    "no node makes"
+                };
+                self.wrong(place.to_owned(), format!("is `{}`, which {why}", short(value)))
+            })
         };
         for (layer, value) in &self.layers {
+            if tensors.contains_key(value) {
+                continue;
+            }
             graph.set_layer(layer.clone(), find(&format!("layer `{layer}`"), value)?);
         }
         graph.set_outputs(&[find("key `outputs`", &self.output)?]);
         Ok(graph)
+    }
+
+    fn wrong(&self, place: String, reason: String) -> ModelError {
+        ModelError::Description {
+            file: self.file.clone(),
+            place,
+            reason,
+        }
     }
 
     /// An operator's refusal, laid on the tensor where it is one's shape.
@@ -382,38 +301,8 @@ impl Description {
                 ),
             };
         }
-        ModelError::Description {
-            file: self.file.clone(),
-            place: format!("with the weights of {weights}"),
-            reason: error.to_string(),
-        }
+        self.wrong(format!("with the weights of {weights}"), error.to_string())
     }
-}
-
-/// The operator of a node, or why it has none.
-fn operator(node: &RawNode) -> Result<Op, String> {
-    let names = Op::network_names();
-    if !names.contains(&node.op.as_str()) {
-        let what = if Op::NAMES.contains(&node.op.as_str()) {
-            "internal"
-        } else {
-            "unknown"
-        };
-        return Err(format!(
-            "has the {what} operator `{}`; the operators are {}",
-            short(&node.op),
-            names.join(", ")
-        ));
-    }
-    let op: Op = serde_json::from_value(json!({"op": node.op, "attrs": node.attrs}))
-        .map_err(|e| format!("has wrong attributes: {e}"))?;
-    if op.fused() {
-        return Err(
-            "has wrong attributes: `epilogue` is internal; write its work as nodes of their own"
-                .to_owned(),
-        );
-    }
-    Ok(op)
 }
 
 /// The beginning of a text from a file, for an error message.

@@ -6,6 +6,9 @@ use limpid_graph::{Cost, Fact};
 /// with those that are alive at the same time.
 pub(crate) const MAX_NODES: usize = 1 << 14;
 
+/// The most numbers that a description's own constants have.
+pub(crate) const MAX_CONSTANTS: usize = 1 << 24;
+
 /// The most axes of a value.
 pub(crate) const MAX_RANK: usize = 8;
 

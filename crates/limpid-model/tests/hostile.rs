@@ -70,7 +70,7 @@ fn internal_operators_are_refused() {
             node("heat", "HeatKernel", json!({}), &["wide", "b"]),
             gemm("x"),
         ],
-        "node `heat`: has the internal operator `HeatKernel`; the operators are Add, ",
+        "node `heat`: has the internal operator `HeatKernel`, which only the engine makes",
     );
     for op in [
         "GaussianNoise",
@@ -96,12 +96,7 @@ fn internal_operators_are_refused() {
 
 #[test]
 fn computed_weights_are_refused() {
-    let weight = node(
-        "weight",
-        "Expand",
-        json!({"shape": [1, 1, 1 << 20, 1 << 20]}),
-        &["one"],
-    );
+    let weight = node("weight", "Sigmoid", json!({}), &["x"]);
     for op in ["Conv", "ConvTranspose"] {
         refused(
             &[weight.clone(), node("c", op, json!({}), &["x", "weight"])],
@@ -121,6 +116,37 @@ fn computed_weights_are_refused() {
         )],
         "takes the weight at input 4 from `x`",
     );
+}
+
+#[test]
+fn what_depends_on_weights_alone_is_computed_once() {
+    let flat = node("flat", "Flatten", json!({"axis": 1}), &["x"]);
+    let twice = node("twice", "Add", json!({}), &["w", "w"]);
+    let product = node("fc", "Gemm", json!({"trans_b": true}), &["flat", "twice", "b"]);
+    let graph = model(&[flat, twice, product]).unwrap().graph(1).unwrap();
+    let names: Vec<&str> = graph.nodes().iter().map(|n| n.op.name()).collect();
+    assert_eq!(names, ["Flatten", "Gemm"]);
+    // What would take long stays a node, and no operator takes it for a weight.
+    let window = node("large", "Expand", json!({"shape": [1, 1, 1 << 10, 1 << 18]}), &["one"]);
+    refused(
+        &[window, node("c", "Conv", json!({}), &["x", "large"]), gemm("c")],
+        "node `c`: (Conv) takes the weight at input 1 from `large`, which takes too long",
+    );
+}
+
+#[test]
+fn axes_of_the_batch_are_left_alone() {
+    let flat = node("flat", "Flatten", json!({"axis": 1}), &["x"]);
+    for (op, attrs) in [
+        ("Roll", json!({"axis": 0, "shift": 1})),
+        ("Slice", json!({"axis": 0, "start": 0, "step": 1, "count": -1})),
+        ("Softmax", json!({"axis": 0})),
+    ] {
+        refused(
+            &[flat.clone(), node("n", op, attrs, &["flat"]), gemm("n")],
+            "node `n`: (",
+        );
+    }
 }
 
 #[test]
@@ -248,7 +274,7 @@ fn pictures_stay_apart() {
             node("sum", "ReduceSum", json!({"axes": [0]}), &["four"]),
             gemm("sum"),
         ],
-        "key `outputs`: has the shape [1, 2] for 2 pictures",
+        "key `outputs`: is `fc`, which does not depend on the picture",
     );
 }
 

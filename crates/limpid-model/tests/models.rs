@@ -166,7 +166,7 @@ fn configurations() {
     assert_eq!(nested.architecture().unwrap(), Some("resnet50"));
     assert_eq!(nested.num_classes().unwrap(), Some(2));
     assert_eq!(nested.label_names().unwrap().unwrap(), ["a", "b"]);
-    let p = nested.preprocess(&none).unwrap();
+    let p = nested.preprocess(&none, None).unwrap();
     assert_eq!(p.input_size(), [3, 160, 176]);
     assert_eq!(p.interpolation(), Interpolation::Lanczos);
     assert_eq!(p.crop_mode(), CropMode::Squash);
@@ -174,12 +174,12 @@ fn configurations() {
     // The older form, and what an architecture adds to it.
     let flat = parse(json!({"input_size": [3, 96, 96], "crop_pct": 0.9, "pretrained_cfg": null}));
     let defaults = json!({"crop_pct": 1.0, "interpolation": "bilinear", "crop_mode": null});
-    let p = flat.preprocess(defaults.as_object().unwrap()).unwrap();
+    let p = flat.preprocess(defaults.as_object().unwrap(), None).unwrap();
     assert_eq!((p.input_size(), p.crop_pct()), ([3, 96, 96], 0.9));
     assert_eq!(p.interpolation(), Interpolation::Bilinear);
     assert_eq!(p.mean(), [0.485, 0.456, 0.406]);
     // Without a word: ImageNet's.
-    let p = parse(json!({})).preprocess(&none).unwrap();
+    let p = parse(json!({})).preprocess(&none, None).unwrap();
     assert_eq!(p, limpid_model::Preprocess::default());
 }
 
@@ -191,7 +191,7 @@ fn wrong_configurations_are_refused() {
         c.architecture()?;
         c.num_classes()?;
         c.label_names()?;
-        c.preprocess(&none).map(|_| ())
+        c.preprocess(&none, None).map(|_| ())
     };
     for (value, message) in [
         (json!([1]), "is not an object"),
@@ -308,7 +308,7 @@ fn every_description_is_sound() {
         let description = Description::built_in(name).unwrap().unwrap();
         assert!(!description.tensor_names().is_empty());
         Config::empty("none")
-            .preprocess(description.defaults())
+            .preprocess(description.defaults(), None)
             .unwrap();
     }
 }

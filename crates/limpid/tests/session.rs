@@ -138,8 +138,8 @@ fn layers_are_found_by_name_and_refused_by_name() {
     assert_eq!(shape("conv_stem"), [112, 112]);
     for (layer, part) in [
         ("block.2", "similar"),
-        ("classifier", "needs"),
-        ("global_pool", "needs"),
+        ("classifier", "no map"),
+        ("global_pool", "no map"),
     ] {
         let error = explain(layer).unwrap_err().to_string();
         assert!(error.contains(layer) && error.contains(part), "{error}");

@@ -78,7 +78,7 @@ fn document(model: &Model) -> Result<Document<'_>, limpid::Error> {
         sha256: model.sha256(),
         classes: model.labels().len(),
         input: p.input_size(),
-        parameters: model.parameters()?,
+        parameters: model.parameters(),
         multiply_adds: model.multiply_adds()?,
         cam_layer: model.cam_layer()?,
         layers: model.layers()?,
@@ -126,10 +126,10 @@ fn text(d: &Document<'_>) -> String {
     ];
     for layer in &d.layers {
         let default = d.cam_layer.as_ref() == Some(&layer.name);
-        let cam = match (layer.cam, default) {
-            (_, true) => "default",
-            (true, false) => "yes",
-            (false, false) => "",
+        let cam = match (layer.grid.filter(|_| layer.cam), default) {
+            (Some([h, w]), true) => format!("{h}x{w}, default"),
+            (Some([h, w]), false) => format!("{h}x{w}"),
+            (None, _) => String::new(),
         };
         rows.push(vec![
             layer.name.clone(),
@@ -137,7 +137,7 @@ fn text(d: &Document<'_>) -> String {
             shape(&layer.shape),
             grouped(layer.parameters),
             grouped(layer.multiply_adds),
-            cam.to_owned(),
+            cam,
         ]);
     }
     let mut text = console::table(&rows, &[false, false, true, true, true, false]);

@@ -1,0 +1,119 @@
+//! Models as the transformers library keeps them: the network's class under
+//! `architectures` of config.json, the preprocessing in preprocessor_config.json.
+
+use crate::config::Config;
+use crate::{Description, ModelError};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// The file with the preprocessing.
+const PREPROCESSOR: &str = "preprocessor_config.json";
+
+/// PIL's numbers of its filters.
+const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
+
+/// The network that `config` names by its class, and the configuration with the
+/// keys of a bundle; `None` where it names no class.
+///
+/// # Errors
+/// When no built-in description serves, or the preprocessing cannot be followed.
+pub(crate) fn read(
+    directory: &Path,
+    config: &Config,
+) -> Result<Option<(Description, Config)>, ModelError> {
+    let Some(class) = config.transformers_class()? else {
+        return Ok(None);
+    };
+    let description = Description::of_transformers(class, config.keys())?
+        .map_err(|reason| config.wrong("architectures", &format!("{reason}; export the network to a bundle with a graph.json, or to ONNX")))?;
+    Ok(Some((description, with_preprocessing(directory, config)?)))
+}
+
+/// The configuration with what preprocessor_config.json says, if there is one.
+///
+/// # Errors
+/// When the preprocessing cannot be followed.
+pub(crate) fn with_preprocessing(directory: &Path, config: &Config) -> Result<Config, ModelError> {
+    let path = directory.join(PREPROCESSOR);
+    if !path.exists() {
+        return Ok(config.clone());
+    }
+    let processor = Config::open(&path)?;
+    Ok(config.with_defaults(keys(&processor)?))
+}
+
+/// The preprocessing as the keys of a bundle.
+fn keys(processor: &Config) -> Result<Map<String, Value>, ModelError> {
+    let get = |key: &str| processor.keys().get(key).filter(|v| !v.is_null());
+    let yes = |key: &str, default: bool| get(key).and_then(Value::as_bool).unwrap_or(default);
+    let mut keys = Map::new();
+    let scale = get("rescale_factor").and_then(Value::as_f64);
+    if !yes("do_rescale", true) || scale.is_some_and(|s| (s * 255.0 - 1.0).abs() > 1e-3) {
+        return Err(processor.wrong(
+            "rescale_factor",
+            "must be 1/255, with do_rescale true; other scales are not followed",
+        ));
+    }
+    if yes("do_normalize", true) {
+        for (ours, theirs) in [("mean", "image_mean"), ("std", "image_std")] {
+            if let Some(value) = get(theirs) {
+                keys.insert(ours.to_owned(), value.clone());
+            }
+        }
+    } else {
+        keys.insert("mean".to_owned(), json!([0.0, 0.0, 0.0]));
+        keys.insert("std".to_owned(), json!([1.0, 1.0, 1.0]));
+    }
+    if let Some(filter) = get("resample") {
+        let name = filter.as_u64().and_then(|n| FILTERS.get(usize::try_from(n).ok()?));
+        let name = name.ok_or_else(|| processor.wrong("resample", "must be one of PIL's filters, 0 to 5"))?;
+        keys.insert("interpolation".to_owned(), json!(name));
+    }
+    let size = match get("size") {
+        None => return Ok(keys),
+        Some(size) => size,
+    };
+    let wrong = |key: &str| {
+        processor.wrong(
+            key,
+            "must be a number, {\"height\", \"width\"} or {\"shortest_edge\"}",
+        )
+    };
+    let extent = |value: &Value| value.as_u64().filter(|n| (1..1 << 16).contains(n));
+    let sides = |value: &Value| -> Option<[u64; 2]> {
+        match value {
+            Value::Object(o) => Some([extent(o.get("height")?)?, extent(o.get("width")?)?]),
+            value => extent(value).map(|n| [n, n]),
+        }
+    };
+    let shortest = size.get("shortest_edge").and_then(extent);
+    let cropped = if yes("do_center_crop", false) { get("crop_size") } else { None };
+    let (input, crop_pct, mode) = match (shortest, cropped) {
+        (_, Some(crop)) => {
+            let [h, w] = sides(crop).ok_or_else(|| wrong("crop_size"))?;
+            let edge = shortest.or_else(|| sides(size).map(|s| s[0].min(s[1])));
+            let edge = edge.ok_or_else(|| wrong("size"))?;
+            ([h, w], h.min(w) as f64 / edge as f64, "center")
+        }
+        // ConvNextImageProcessor: small pictures are cropped, large ones squashed.
+        (Some(edge), None) => {
+            let crop = get("crop_pct").and_then(Value::as_f64);
+            match crop.filter(|_| edge < 384) {
+                Some(crop) => ([edge, edge], crop, "center"),
+                None => ([edge, edge], 1.0, "squash"),
+            }
+        }
+        (None, None) => {
+            let sides = sides(size).ok_or_else(|| wrong("size"))?;
+            let crop = get("crop_pct").and_then(Value::as_f64);
+            match crop.filter(|_| sides[0] < 384) {
+                Some(crop) => (sides, crop, "center"),
+                None => (sides, 1.0, "squash"),
+            }
+        }
+    };
+    keys.insert("input_size".to_owned(), json!([3, input[0], input[1]]));
+    keys.insert("crop_pct".to_owned(), json!(crop_pct));
+    keys.insert("crop_mode".to_owned(), json!(mode));
+    Ok(keys)
+}
