@@ -5,8 +5,8 @@ use crate::network;
 use limpid_device::{Buffer, Device, DeviceError, Executable, HostData};
 use limpid_graph::case::{Case, cotangent};
 use limpid_graph::ops::{
-    Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, MaxPool,
-    MaxPoolGradient, RangeMask,
+    Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, MaxPool, MaxPoolGradient,
+    RangeMask,
 };
 use limpid_graph::passes::{Rule, eliminate_dead_code, lower, vjp};
 use limpid_graph::reference::{self, RefTensor};

@@ -3,7 +3,8 @@
 use limpid_cpu::{CpuDevice, CpuOptions, Isa};
 use limpid_device::Device;
 use limpid_graph::case::{Case, Role};
-use limpid_graph::reference::RefTensor;
+use limpid_graph::passes::lower;
+use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{Fact, Graph, Op};
 use limpid_op_suite::{
     Check, KnownFailures, Mode, Options, Problem, gradient_problems, guard, run, test_problems,
@@ -88,6 +89,9 @@ fn images(case: &Case, first: usize, count: usize) -> Option<Problem> {
     }
     let y = graph.push(&case.name, case.op.clone(), &ids).ok()?[0];
     graph.set_outputs(&[y]);
+    let graph = lower(&graph).ok()?;
+    let y = graph.outputs()[0];
+    graph.producer(y)?;
     let batched = graph.fact(y).shape[0] == count && graph.fact(y).dtype == Fact::f32([]).dtype;
     let data = whole.inputs[0].data[first * image..][..count * image].to_vec();
     batched.then(|| Problem {
@@ -111,6 +115,12 @@ fn results_do_not_depend_on_the_batch() {
             let Some(batch) = images(&case, 0, n) else {
                 continue;
             };
+            // Not every operator treats its first axis as a batch.
+            let exact = |p: &Problem| reference::run(&p.graph, &p.inputs).unwrap().remove(0).data;
+            let each = (0..n).flat_map(|i| exact(&images(&case, i, 1).unwrap()));
+            if !each.eq(exact(&batch)) {
+                continue;
+            }
             let alone = |i| bits(&device, &images(&case, i, 1).unwrap()).remove(0);
             let alone: Vec<u32> = (0..n).flat_map(alone).collect();
             assert!(bits(&device, &batch)[0] == alone, "{isa}: {}", case.name);
@@ -125,6 +135,10 @@ fn guards_lie_around_results() {
     let device = device(Isa::Scalar, 1);
     let (mut before, mut behind, mut all) = (0, 0, 0);
     for problem in test_problems() {
+        // Of several nodes, the second may have its results behind the first's.
+        if problem.graph.nodes().len() > 1 {
+            continue;
+        }
         if let Some(guarded) = guard::guarded(&problem).unwrap() {
             let plan = device.plan(guarded.problem.graph.clone()).unwrap();
             let found = guard::layout(&plan, &guarded);

@@ -90,7 +90,11 @@ impl Operator for AdaptiveAveragePool {
         rows.into_iter()
             .map(|(shape, output)| {
                 let inputs = vec![CaseInput::variable(&shape)];
-                Case::new(format!("adaptive average pool {shape:?} {output:?}"), Self { output }, inputs)
+                Case::new(
+                    format!("adaptive average pool {shape:?} {output:?}"),
+                    Self { output },
+                    inputs,
+                )
             })
             .collect()
     }

@@ -93,7 +93,12 @@ const LONGEST: usize = 1 << 22;
 pub(super) fn check_axis(inputs: &[&Fact], input: usize, axis: usize) -> Result<(), OpError> {
     axis_in(axis, inputs[input].shape.len())?;
     let short = inputs[input].shape[axis] <= LONGEST;
-    shaped(inputs, input, format!("at most 2^22 long on axis {axis}"), short)
+    shaped(
+        inputs,
+        input,
+        format!("at most 2^22 long on axis {axis}"),
+        short,
+    )
 }
 
 /// The most entries of a matrix that an operator is written with.
@@ -183,10 +188,13 @@ impl Operator for AxisFilter {
             SparseMatrix::selecting(n, [None].into_iter().chain(middle).chain([None, None]))
         };
         let blurred = |n: usize| {
-            SparseMatrix::new(n, (0..n).map(|i| {
-                let near = i.saturating_sub(1)..(i + 2).min(n);
-                near.map(|c| (c, 0.25 + c as f32 / 8.0)).collect()
-            }))
+            SparseMatrix::new(
+                n,
+                (0..n).map(|i| {
+                    let near = i.saturating_sub(1)..(i + 2).min(n);
+                    near.map(|c| (c, 0.25 + c as f32 / 8.0)).collect()
+                }),
+            )
         };
         type Row = (&'static [usize], usize);
         let shapes: [Row; 8] = [
@@ -202,10 +210,18 @@ impl Operator for AxisFilter {
         let mut cases = Vec::new();
         for (shape, axis) in shapes {
             let n = shape[axis];
-            for (name, matrix) in [("reversed", reversed(n)), ("padded", padded(n)), ("blurred", blurred(n))] {
+            for (name, matrix) in [
+                ("reversed", reversed(n)),
+                ("padded", padded(n)),
+                ("blurred", blurred(n)),
+            ] {
                 let op = Self { axis, matrix };
                 let name = format!("axis filter {shape:?} axis {axis} {name}");
-                cases.push(Case::new(&name, op.clone(), vec![CaseInput::variable(shape)]));
+                cases.push(Case::new(
+                    &name,
+                    op.clone(),
+                    vec![CaseInput::variable(shape)],
+                ));
                 if op.matrix.entries.iter().all(|(_, w)| *w == 1.0) {
                     let whole = vec![CaseInput::integers(shape, -9, 9)];
                     cases.push(Case::new(format!("{name} exact"), op, whole));

@@ -33,7 +33,12 @@ impl Operator for BatchNormalization {
         arity(inputs, "5", |n| n == 5)?;
         typed(inputs, 0, limpid_tensor::DType::F32)?;
         let rank = inputs[0].shape.len();
-        shaped(inputs, 0, "of rank 2 to 8, [N, C, ...]", (2..=8).contains(&rank))?;
+        shaped(
+            inputs,
+            0,
+            "of rank 2 to 8, [N, C, ...]",
+            (2..=8).contains(&rank),
+        )?;
         let c = inputs[0].shape[1];
         for i in 1..5 {
             typed(inputs, i, limpid_tensor::DType::F32)?;

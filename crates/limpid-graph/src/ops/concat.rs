@@ -23,7 +23,12 @@ impl Operator for Concat {
         let (mut extent, mut others) = (0usize, Shape::from(vec![1; rank]));
         for (i, fact) in inputs.iter().enumerate() {
             typed(inputs, i, DType::F32)?;
-            shaped(inputs, i, format!("of rank {rank}"), fact.shape.len() == rank)?;
+            shaped(
+                inputs,
+                i,
+                format!("of rank {rank}"),
+                fact.shape.len() == rank,
+            )?;
             let mut dims = fact.shape.to_vec();
             let own = std::mem::replace(&mut dims[self.axis], 1);
             let overflow = || TensorError::Overflow(fact.shape.clone());
@@ -87,7 +92,11 @@ impl Operator for Concat {
         type Row = (&'static str, usize, &'static [&'static [usize]]);
         let rows: [Row; 11] = [
             ("one", 1, &[&[2, 5, 3]]),
-            ("channels", 1, &[&[2, 17, 7, 5], &[2, 33, 7, 5], &[2, 3, 7, 5]]),
+            (
+                "channels",
+                1,
+                &[&[2, 17, 7, 5], &[2, 33, 7, 5], &[2, 3, 7, 5]],
+            ),
             ("whole blocks", 1, &[&[1, 16, 5, 5], &[1, 32, 5, 5]]),
             ("rows", 2, &[&[2, 17, 3, 5], &[2, 17, 4, 5]]),
             ("columns", 3, &[&[1, 20, 3, 5], &[1, 20, 3, 1]]),
@@ -101,9 +110,16 @@ impl Operator for Concat {
         let mut cases = Vec::new();
         for (name, axis, shapes) in rows {
             let random = shapes.iter().map(|s| CaseInput::variable(s)).collect();
-            let exact = shapes.iter().map(|s| CaseInput::integers(s, -99, 99)).collect();
+            let exact = shapes
+                .iter()
+                .map(|s| CaseInput::integers(s, -99, 99))
+                .collect();
             cases.push(Case::new(format!("concat {name}"), Self { axis }, random));
-            cases.push(Case::new(format!("concat {name} exact"), Self { axis }, exact));
+            cases.push(Case::new(
+                format!("concat {name} exact"),
+                Self { axis },
+                exact,
+            ));
         }
         cases
     }

@@ -45,7 +45,12 @@ impl Operator for DepthToSpace {
         arity(inputs, "1", |n| n == 1)?;
         let [n, c, h, w] = image(inputs, 0)?;
         let (b, square) = (self.blocksize, square(self.blocksize)?);
-        shaped(inputs, 0, format!("of a multiple of {square} channels"), c % square == 0)?;
+        shaped(
+            inputs,
+            0,
+            format!("of a multiple of {square} channels"),
+            c % square == 0,
+        )?;
         Ok(vec![Fact::f32([n, c / square, h * b, w * b])])
     }
 

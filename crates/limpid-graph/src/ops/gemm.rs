@@ -1,4 +1,4 @@
-use super::{Cost, Epilogue, Operator, Residual, arity, count, shaped, typed, conv};
+use super::{Cost, Epilogue, Operator, Residual, arity, conv, count, shaped, typed};
 use crate::case::{Case, CaseInput};
 use crate::passes::VjpContext;
 use crate::reference::RefTensor;
@@ -32,14 +32,17 @@ impl Operator for Gemm {
         let (rows, k) = (&a[..a.len() - 1], a[a.len() - 1]);
         let b = &inputs[1].shape;
         let fits = b.len() == 2 && b[usize::from(self.trans_b)] == k;
-        let expected = if self.trans_b { format!("[M, {k}]") } else { format!("[{k}, M]") };
+        let expected = if self.trans_b {
+            format!("[M, {k}]")
+        } else {
+            format!("[{k}, M]")
+        };
         shaped(inputs, 1, expected, fits)?;
         let m = b[usize::from(!self.trans_b)];
         if own.len() == 3 {
             shaped(inputs, 2, format!("[{m}]"), *inputs[2].shape == [m])?;
         }
-        self.epilogue
-            .infer(Fact::f32([rows, &[m]].concat()), extra)
+        self.epilogue.infer(Fact::f32([rows, &[m]].concat()), extra)
     }
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
@@ -52,7 +55,11 @@ impl Operator for Gemm {
             let (row, column) = (i / m, i % m);
             let product: f64 = (0..k)
                 .map(|j| {
-                    let at = if self.trans_b { column * k + j } else { j * m + column };
+                    let at = if self.trans_b {
+                        column * k + j
+                    } else {
+                        j * m + column
+                    };
                     a.data[row * k + j] * b.data[at]
                 })
                 .sum();
@@ -127,7 +134,10 @@ impl Operator for Gemm {
             }
         }
         for (name, epilogue) in conv::epilogue_cases() {
-            let mut inputs = vec![CaseInput::variable(&[3, 17]), CaseInput::constant(&[17, 33])];
+            let mut inputs = vec![
+                CaseInput::variable(&[3, 17]),
+                CaseInput::constant(&[17, 33]),
+            ];
             inputs.extend(epilogue.add.then(|| CaseInput::fixed(&[3, 33])));
             inputs.extend(epilogue.mask_mul.then(|| CaseInput::bits(&[3, 33])));
             let op = Self {
@@ -135,7 +145,10 @@ impl Operator for Gemm {
                 ..Self::default()
             };
             cases.push(Case::new(format!("gemm {name}"), op.clone(), inputs));
-            let mut inputs = vec![CaseInput::variable(&[2, 5, 17]), CaseInput::constant(&[17, 33])];
+            let mut inputs = vec![
+                CaseInput::variable(&[2, 5, 17]),
+                CaseInput::constant(&[17, 33]),
+            ];
             inputs.extend(epilogue.add.then(|| CaseInput::fixed(&[2, 5, 33])));
             inputs.extend(epilogue.mask_mul.then(|| CaseInput::bits(&[2, 5, 33])));
             cases.push(Case::new(format!("gemm tokens {name}"), op, inputs));

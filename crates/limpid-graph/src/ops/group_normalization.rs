@@ -31,7 +31,7 @@ impl Operator for GroupNormalization {
         normalize::check_epsilon(self.epsilon)?;
         let x = &inputs[0].shape;
         shaped(inputs, 0, "of rank 2 or more, [N, C, ...]", x.len() >= 2)?;
-        if self.num_groups == 0 || x[1] % self.num_groups != 0 {
+        if self.num_groups == 0 || !x[1].is_multiple_of(self.num_groups) {
             return Err(OpError::Attribute {
                 name: "num_groups",
                 expected: "a divisor of the number of channels",
@@ -74,7 +74,10 @@ impl Operator for GroupNormalization {
         ];
         rows.into_iter()
             .map(|(shape, num_groups, epsilon)| {
-                let op = Self { num_groups, epsilon };
+                let op = Self {
+                    num_groups,
+                    epsilon,
+                };
                 let shapes = [shape, &shape[1..2], &shape[1..2]];
                 let inputs = shapes.map(CaseInput::variable).to_vec();
                 Case::new(format!("group norm {shape:?} of {num_groups}"), op, inputs)

@@ -36,7 +36,9 @@ impl Operator for LayerNormalization {
 
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let length = inputs[0].shape[self.axis..].iter().product();
-        vec![affine::reference(inputs, length, self.epsilon, |i| i % length)]
+        vec![affine::reference(inputs, length, self.epsilon, |i| {
+            i % length
+        })]
     }
 
     fn lower(&self, cx: &mut LowerContext<'_>) -> Result<Option<Vec<ValueId>>, GraphError> {

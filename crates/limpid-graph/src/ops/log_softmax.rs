@@ -65,7 +65,11 @@ impl Operator for LogSoftmax {
             .into_iter()
             .map(|(shape, axis)| {
                 let inputs = vec![CaseInput::distinct(shape)];
-                Case::new(format!("log softmax {shape:?} axis {axis}"), Self { axis }, inputs)
+                Case::new(
+                    format!("log softmax {shape:?} axis {axis}"),
+                    Self { axis },
+                    inputs,
+                )
             })
             .collect();
         let large = vec![CaseInput::integers(&[5, 33], -200, 200)];

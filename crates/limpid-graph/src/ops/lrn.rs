@@ -1,4 +1,6 @@
-use super::{AxisFilter, Cost, Elementwise, Operator, SparseMatrix, arity, axis_filter, shaped, typed};
+use super::{
+    AxisFilter, Cost, Elementwise, Operator, SparseMatrix, arity, axis_filter, shaped, typed,
+};
 use crate::case::{Case, CaseInput};
 use crate::passes::LowerContext;
 use crate::reference::RefTensor;
@@ -52,7 +54,12 @@ impl Operator for LRN {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, OpError> {
         arity(inputs, "1", |n| n == 1)?;
         typed(inputs, 0, DType::F32)?;
-        shaped(inputs, 0, "of rank 2 or more, [N, C, ...]", inputs[0].shape.len() >= 2)?;
+        shaped(
+            inputs,
+            0,
+            "of rank 2 or more, [N, C, ...]",
+            inputs[0].shape.len() >= 2,
+        )?;
         axis_filter::check_axis(inputs, 0, 1)?;
         if !(1..=1 << 10).contains(&self.size) {
             return Err(OpError::Attribute {
@@ -61,7 +68,10 @@ impl Operator for LRN {
             });
         }
         axis_filter::check_entries(inputs[0].shape[1], self.size)?;
-        if ![self.alpha, self.beta, self.bias].iter().all(|v| v.is_finite()) {
+        if ![self.alpha, self.beta, self.bias]
+            .iter()
+            .all(|v| v.is_finite())
+        {
             return Err(OpError::Attribute {
                 name: "alpha, beta and bias",
                 expected: "finite",

@@ -36,9 +36,21 @@ impl MatMul {
             shaped(inputs, i, "of rank 2 or more", shape.len() >= 2)?;
         }
         let ((lead_a, a), (lead_b, b)) = (a.split_at(a.len() - 2), b.split_at(b.len() - 2));
-        let (m, k) = if self.trans_a { (a[1], a[0]) } else { (a[0], a[1]) };
-        let (rows, n) = if self.trans_b { (b[1], b[0]) } else { (b[0], b[1]) };
-        let expected = if self.trans_b { format!("[..., N, {k}]") } else { format!("[..., {k}, N]") };
+        let (m, k) = if self.trans_a {
+            (a[1], a[0])
+        } else {
+            (a[0], a[1])
+        };
+        let (rows, n) = if self.trans_b {
+            (b[1], b[0])
+        } else {
+            (b[0], b[1])
+        };
+        let expected = if self.trans_b {
+            format!("[..., N, {k}]")
+        } else {
+            format!("[..., {k}, N]")
+        };
         shaped(inputs, 1, expected, rows == k)?;
         let lead = Shape::from(lead_a);
         let batch = lead.broadcast(&lead_b.into());
@@ -61,22 +73,37 @@ impl Operator for MatMul {
     fn reference(&self, inputs: &[&RefTensor]) -> Vec<RefTensor> {
         let (a, b) = (inputs[0], inputs[1]);
         let facts = [Fact::f32(&a.shape), Fact::f32(&b.shape)];
-        let Product { batch, m, k, n } = self.product(&[&facts[0], &facts[1]]).expect("accepted before");
+        let Product { batch, m, k, n } = self
+            .product(&[&facts[0], &facts[1]])
+            .expect("accepted before");
         let lead = |t: &RefTensor| broadcast_strides(&t.shape[..t.shape.len() - 2].into(), &batch);
         let (lead_a, lead_b) = (lead(a), lead(b));
-        let matrix = |index: &[usize], strides: &[usize]| -> usize { index.iter().zip(strides).map(|(i, s)| i * s).sum() };
-        vec![RefTensor::from_index([&batch[..], &[m, n]].concat(), |index| {
-            let (outer, inner) = index.split_at(batch.len());
-            let (row, column) = (inner[0], inner[1]);
-            let a = &a.data[matrix(outer, &lead_a) * m * k..][..m * k];
-            let b = &b.data[matrix(outer, &lead_b) * k * n..][..k * n];
-            let term = |j: usize| {
-                let left = if self.trans_a { j * m + row } else { row * k + j };
-                let right = if self.trans_b { column * k + j } else { j * n + column };
-                a[left] * b[right]
-            };
-            (0..k).map(term).sum()
-        })]
+        let matrix = |index: &[usize], strides: &[usize]| -> usize {
+            index.iter().zip(strides).map(|(i, s)| i * s).sum()
+        };
+        vec![RefTensor::from_index(
+            [&batch[..], &[m, n]].concat(),
+            |index| {
+                let (outer, inner) = index.split_at(batch.len());
+                let (row, column) = (inner[0], inner[1]);
+                let a = &a.data[matrix(outer, &lead_a) * m * k..][..m * k];
+                let b = &b.data[matrix(outer, &lead_b) * k * n..][..k * n];
+                let term = |j: usize| {
+                    let left = if self.trans_a {
+                        j * m + row
+                    } else {
+                        row * k + j
+                    };
+                    let right = if self.trans_b {
+                        column * k + j
+                    } else {
+                        j * n + column
+                    };
+                    a[left] * b[right]
+                };
+                (0..k).map(term).sum()
+            },
+        )]
     }
 
     fn residual(&self, _input: usize) -> Residual {
@@ -143,15 +170,28 @@ impl Operator for MatMul {
                 let op = Self { trans_a, trans_b };
                 let name = format!("matmul {a:?} {b:?} trans {trans_a} {trans_b}");
                 let random = vec![CaseInput::variable(&a), CaseInput::variable(&b)];
-                let exact = vec![CaseInput::integers(&a, -4, 4), CaseInput::integers(&b, -4, 4)];
+                let exact = vec![
+                    CaseInput::integers(&a, -4, 4),
+                    CaseInput::integers(&b, -4, 4),
+                ];
                 cases.push(Case::new(&name, op, random));
                 cases.push(Case::new(format!("{name} exact"), op, exact));
             }
         }
-        let weight = vec![CaseInput::variable(&[2, 7, 17]), CaseInput::constant(&[17, 33])];
+        let weight = vec![
+            CaseInput::variable(&[2, 7, 17]),
+            CaseInput::constant(&[17, 33]),
+        ];
         cases.push(Case::new("matmul weight", Self::default(), weight));
-        let on_the_left = vec![CaseInput::constant(&[9, 7]), CaseInput::variable(&[2, 7, 17])];
-        cases.push(Case::new("matmul weight on the left", Self::default(), on_the_left));
+        let on_the_left = vec![
+            CaseInput::constant(&[9, 7]),
+            CaseInput::variable(&[2, 7, 17]),
+        ];
+        cases.push(Case::new(
+            "matmul weight on the left",
+            Self::default(),
+            on_the_left,
+        ));
         cases
     }
 }

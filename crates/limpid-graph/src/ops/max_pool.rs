@@ -108,9 +108,19 @@ impl MaxPool {
 
     /// The pooling along one axis alone.
     fn along(&self, axis: usize) -> Self {
-        let only = |pair: [usize; 2]| if axis == 0 { [pair[0], 1] } else { [1, pair[1]] };
+        let only = |pair: [usize; 2]| {
+            if axis == 0 {
+                [pair[0], 1]
+            } else {
+                [1, pair[1]]
+            }
+        };
         let padding = match self.padding {
-            Padding::Explicit([t, l, b, r]) => Padding::Explicit(if axis == 0 { [t, 0, b, 0] } else { [0, l, 0, r] }),
+            Padding::Explicit([t, l, b, r]) => Padding::Explicit(if axis == 0 {
+                [t, 0, b, 0]
+            } else {
+                [0, l, 0, r]
+            }),
             same => same,
         };
         Self {
@@ -164,7 +174,14 @@ impl MaxPool {
             ("dilated", dilated, [1, 19, 9, 11]),
             ("picture", square(3, 2, 1), [2, 3, 31, 33]),
             ("1x1 step 2", square(1, 2, 0), [1, 17, 5, 6]),
-            ("whole", Self { kernel: [7, 5], ..Self::default() }, [2, 33, 7, 5]),
+            (
+                "whole",
+                Self {
+                    kernel: [7, 5],
+                    ..Self::default()
+                },
+                [2, 33, 7, 5],
+            ),
         ]
     }
 }

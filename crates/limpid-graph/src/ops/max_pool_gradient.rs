@@ -85,7 +85,10 @@ impl Operator for MaxPoolGradient {
             let Ok(pooled) = pool.output_of_bytes(shape) else {
                 continue;
             };
-            let op = Self { pool, input: [h, w] };
+            let op = Self {
+                pool,
+                input: [h, w],
+            };
             let taps = CaseInput::bytes(&pooled, (pool.kernel[0] * pool.kernel[1]) as u8);
             let name = format!("max pool gradient {name}");
             let random = vec![CaseInput::fixed(&pooled), taps.clone()];

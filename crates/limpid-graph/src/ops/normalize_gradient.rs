@@ -24,7 +24,12 @@ impl Operator for NormalizeGradient {
         let y = &inputs[0].shape;
         shaped(inputs, 0, "of rank 1 or more", !y.is_empty())?;
         let lines = normalize::per_line(y);
-        shaped(inputs, 1, format!("{lines:?}"), *inputs[1].shape == lines[..])?;
+        shaped(
+            inputs,
+            1,
+            format!("{lines:?}"),
+            *inputs[1].shape == lines[..],
+        )?;
         shaped(inputs, 2, y.to_string(), inputs[2].shape == *y)?;
         Ok(vec![inputs[0].clone()])
     }

@@ -1,4 +1,6 @@
-use super::{AxisFilter, Cost, Elementwise, Operator, SparseMatrix, arity, axis_filter, number, typed};
+use super::{
+    AxisFilter, Cost, Elementwise, Operator, SparseMatrix, arity, axis_filter, number, typed,
+};
 use crate::case::{Case, CaseInput};
 use crate::passes::LowerContext;
 use crate::reference::RefTensor;
@@ -67,7 +69,12 @@ impl Pad {
         if self.pads.len() != shape.len() {
             return Err(bad("a pair for each axis of the input"));
         }
-        if self.pads.iter().flatten().any(|p| !(-LIMIT..=LIMIT).contains(p)) {
+        if self
+            .pads
+            .iter()
+            .flatten()
+            .any(|p| !(-LIMIT..=LIMIT).contains(p))
+        {
             return Err(bad("between -2^22 and 2^22"));
         }
         let extent = |(n, [before, behind]): (&usize, &[i64; 2])| {
@@ -141,7 +148,13 @@ impl Operator for Pad {
             let matrix = SparseMatrix::selecting(from[axis], (0..to[axis]).map(source));
             x = cx.push(AxisFilter { axis, matrix }, &[x])?;
             if self.value != 0.0 {
-                let empty = |place| if source(place).is_none() { self.value } else { 0.0 };
+                let empty = |place| {
+                    if source(place).is_none() {
+                        self.value
+                    } else {
+                        0.0
+                    }
+                };
                 let added: Vec<f32> = (0..to[axis]).map(empty).collect();
                 x = add_along(cx, x, axis, added)?;
             }
@@ -162,10 +175,22 @@ impl Operator for Pad {
         let rows: [Row; 6] = [
             ("image", &[2, 17, 5, 4], &[[0, 0], [0, 0], [2, 1], [1, 3]]),
             ("uneven", &[1, 33, 5, 4], &[[0, 0], [0, 0], [0, 1], [0, 1]]),
-            ("cropped", &[1, 16, 5, 7], &[[0, 0], [0, 0], [-1, -2], [2, -3]]),
-            ("channels", &[2, 3, 5, 4], &[[0, 0], [1, 12], [0, 0], [0, 0]]),
+            (
+                "cropped",
+                &[1, 16, 5, 7],
+                &[[0, 0], [0, 0], [-1, -2], [2, -3]],
+            ),
+            (
+                "channels",
+                &[2, 3, 5, 4],
+                &[[0, 0], [1, 12], [0, 0], [0, 0]],
+            ),
             ("tokens", &[2, 7, 33], &[[0, 0], [3, 0], [-1, 2]]),
-            ("rank 5", &[2, 3, 2, 3, 4], &[[0, 0], [0, 1], [1, 0], [0, 0], [-1, 1]]),
+            (
+                "rank 5",
+                &[2, 3, 2, 3, 4],
+                &[[0, 0], [0, 1], [1, 0], [0, 0], [-1, 1]],
+            ),
         ];
         let mut cases = Vec::new();
         let modes = [
@@ -188,7 +213,11 @@ impl Operator for Pad {
         }
         // Mirrored more than once.
         let pads = vec![[0, 0], [7, 5], [3, 2]];
-        let far = Self { pads, mode: PadMode::Reflect, value: 0.0 };
+        let far = Self {
+            pads,
+            mode: PadMode::Reflect,
+            value: 0.0,
+        };
         let inputs = vec![CaseInput::variable(&[2, 3, 1])];
         cases.push(Case::new("pad far reflect", far, inputs));
         cases

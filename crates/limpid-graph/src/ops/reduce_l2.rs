@@ -58,7 +58,9 @@ impl Operator for ReduceL2 {
         ];
         rows.into_iter()
             .map(|(shape, axes)| {
-                let op = Self { axes: axes.to_vec() };
+                let op = Self {
+                    axes: axes.to_vec(),
+                };
                 let inputs = vec![CaseInput::variable(shape)];
                 Case::new(format!("reduce l2 {shape:?} {axes:?}"), op, inputs)
             })

@@ -64,7 +64,9 @@ impl Operator for ReduceMax {
         ];
         let mut cases = Vec::new();
         for (shape, axes) in rows {
-            let op = Self { axes: axes.to_vec() };
+            let op = Self {
+                axes: axes.to_vec(),
+            };
             let name = format!("reduce max {shape:?} {axes:?}");
             let random = vec![CaseInput::distinct(shape)];
             let exact = vec![CaseInput::integers(shape, -99, 99)];

@@ -55,7 +55,9 @@ impl Operator for ReduceMean {
         ];
         rows.into_iter()
             .map(|(shape, axes)| {
-                let op = Self { axes: axes.to_vec() };
+                let op = Self {
+                    axes: axes.to_vec(),
+                };
                 let inputs = vec![CaseInput::variable(shape)];
                 Case::new(format!("reduce mean {shape:?} {axes:?}"), op, inputs)
             })

@@ -48,10 +48,16 @@ impl Operator for ReduceMin {
         ];
         let mut cases = Vec::new();
         for (shape, axes) in rows {
-            let op = Self { axes: axes.to_vec() };
+            let op = Self {
+                axes: axes.to_vec(),
+            };
             let name = format!("reduce min {shape:?} {axes:?}");
             let exact = vec![CaseInput::integers(shape, -99, 99)];
-            cases.push(Case::new(&name, op.clone(), vec![CaseInput::distinct(shape)]));
+            cases.push(Case::new(
+                &name,
+                op.clone(),
+                vec![CaseInput::distinct(shape)],
+            ));
             cases.push(Case::new(format!("{name} exact"), op, exact));
         }
         cases

@@ -70,10 +70,16 @@ impl Operator for ReduceProd {
         ];
         let mut cases = Vec::new();
         for (shape, axes) in rows {
-            let op = Self { axes: axes.to_vec() };
+            let op = Self {
+                axes: axes.to_vec(),
+            };
             let name = format!("reduce prod {shape:?} {axes:?}");
             let exact = vec![CaseInput::integers(shape, -2, 2)];
-            cases.push(Case::new(&name, op.clone(), vec![CaseInput::variable(shape)]));
+            cases.push(Case::new(
+                &name,
+                op.clone(),
+                vec![CaseInput::variable(shape)],
+            ));
             cases.push(Case::new(format!("{name} exact"), op, exact));
         }
         cases

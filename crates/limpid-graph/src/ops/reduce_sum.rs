@@ -45,7 +45,11 @@ impl Operator for ReduceSum {
         let case = |shape: &[usize], axes: &[usize]| {
             let inputs = vec![CaseInput::variable(shape)];
             let axes = axes.to_vec();
-            Case::new(format!("reduce sum {shape:?} {axes:?}"), Self { axes }, inputs)
+            Case::new(
+                format!("reduce sum {shape:?} {axes:?}"),
+                Self { axes },
+                inputs,
+            )
         };
         vec![
             case(&[2, 17, 5, 3], &[2, 3]),

@@ -127,7 +127,9 @@ impl Axis {
         let half_pixel = (o + 0.5) / self.scale - 0.5;
         match mode {
             CoordinateMode::HalfPixel => half_pixel,
-            CoordinateMode::HalfPixelSymmetric => n / 2.0 * (1.0 - self.output as f64 / m) + half_pixel,
+            CoordinateMode::HalfPixelSymmetric => {
+                n / 2.0 * (1.0 - self.output as f64 / m) + half_pixel
+            }
             CoordinateMode::PytorchHalfPixel if m == 1.0 => -0.5,
             CoordinateMode::PytorchHalfPixel => half_pixel,
             CoordinateMode::AlignCorners if m == 1.0 => 0.0,
@@ -156,14 +158,22 @@ impl Resize {
         let rank = shape.len();
         let (scales, sizes) = (self.scales.len(), self.sizes.len());
         if (scales, sizes) == (0, 0) || [scales, sizes].iter().any(|n| *n != 0 && *n != rank) {
-            return bad("scales", "a number for each axis, unless `sizes` has one for each");
+            return bad(
+                "scales",
+                "a number for each axis, unless `sizes` has one for each",
+            );
         }
         let crops = self.coordinate_transformation_mode == CoordinateMode::TfCropAndResize;
         if crops && self.roi.len() != 2 * rank {
             return bad("roi", "two numbers for each axis");
         }
         let limit = f64::from(1u32 << 22);
-        if crops && self.roi.iter().any(|r| f64::from(r.abs()) > limit || r.is_nan()) {
+        if crops
+            && self
+                .roi
+                .iter()
+                .any(|r| f64::from(r.abs()) > limit || r.is_nan())
+        {
             return bad("roi", "between -2^22 and 2^22");
         }
         if !(self.cubic_coeff_a.is_finite() && self.extrapolation_value.is_finite()) {
@@ -184,7 +194,11 @@ impl Resize {
                 return bad("scales", "between 2^-22 and 2^22");
             }
             let output = size.unwrap_or((scale * input as f64) as usize);
-            let roi = if crops { [self.roi[axis], self.roi[rank + axis]] } else { [0.0, 1.0] };
+            let roi = if crops {
+                [self.roi[axis], self.roi[rank + axis]]
+            } else {
+                [0.0, 1.0]
+            };
             let kept = (scale - 1.0).abs() <= 1e-9 && output == input && roi == [0.0, 1.0];
             if !kept {
                 axes.push(Axis {
@@ -211,7 +225,11 @@ impl Resize {
     /// their distance.
     fn reach(&self, scale: f64) -> (f64, f64) {
         let shrink = if self.antialias { scale.min(1.0) } else { 1.0 };
-        let reach = if self.mode == ResizeMode::Cubic { 2.0 } else { 1.0 };
+        let reach = if self.mode == ResizeMode::Cubic {
+            2.0
+        } else {
+            1.0
+        };
         (reach / shrink, shrink)
     }
 
@@ -259,8 +277,14 @@ impl Resize {
             }
         }
         let total: f64 = row.iter().map(|(_, w)| w).sum();
-        let total = if self.exclude_outside || self.antialias { total } else { 1.0 };
-        row.into_iter().map(|(c, w)| (c, (w / total) as f32)).collect()
+        let total = if self.exclude_outside || self.antialias {
+            total
+        } else {
+            1.0
+        };
+        row.into_iter()
+            .map(|(c, w)| (c, (w / total) as f32))
+            .collect()
     }
 }
 
@@ -297,7 +321,9 @@ impl Operator for Resize {
                     let (reach, shrink) = self.reach(axis.scale);
                     let first = place.floor() - reach.ceil() - 1.0;
                     let taps = (0..2 * reach.ceil() as usize + 4).map(|i| first + i as f64);
-                    line = taps.map(|at| (at, self.weight(shrink * (at - place)))).collect();
+                    line = taps
+                        .map(|at| (at, self.weight(shrink * (at - place))))
+                        .collect();
                     if self.exclude_outside {
                         line.retain(|(at, _)| (0.0..=last).contains(at));
                     }
@@ -316,7 +342,10 @@ impl Operator for Resize {
                     .filter(|(_, weight)| *weight != 0.0)
                     .collect();
             }
-            corners.iter().map(|(from, weight)| weight * x.at(from)).sum()
+            corners
+                .iter()
+                .map(|(from, weight)| weight * x.at(from))
+                .sum()
         })]
     }
 
@@ -326,14 +355,22 @@ impl Operator for Resize {
         let axes = self.axes(&cx.dims(x)).map_err(|e| cx.error(e))?;
         for axis in axes {
             let places: Vec<Option<f64>> = (0..axis.output).map(|k| axis.inside(mode, k)).collect();
-            let rows = places.iter().map(|place| place.map_or_else(Vec::new, |x| self.row(&axis, x)));
+            let rows = places
+                .iter()
+                .map(|place| place.map_or_else(Vec::new, |x| self.row(&axis, x)));
             let filter = AxisFilter {
                 axis: axis.axis,
                 matrix: SparseMatrix::new(axis.input, rows),
             };
             x = cx.push(filter, &[x])?;
             if self.extrapolation_value != 0.0 && places.contains(&None) {
-                let outside = |place: &Option<f64>| if place.is_none() { self.extrapolation_value } else { 0.0 };
+                let outside = |place: &Option<f64>| {
+                    if place.is_none() {
+                        self.extrapolation_value
+                    } else {
+                        0.0
+                    }
+                };
                 let added = places.iter().map(outside).collect();
                 x = pad::add_along(cx, x, axis.axis, added)?;
             }
@@ -353,7 +390,11 @@ impl Operator for Resize {
         use {CoordinateMode as C, NearestMode as N, ResizeMode as M};
         let mut cases = Vec::new();
         let mut case = |name: String, op: Self, shape: &[usize]| {
-            cases.push(Case::new(format!("resize {name}"), op, vec![CaseInput::variable(shape)]));
+            cases.push(Case::new(
+                format!("resize {name}"),
+                op,
+                vec![CaseInput::variable(shape)],
+            ));
         };
         let coordinates = [
             C::HalfPixel,
@@ -373,7 +414,11 @@ impl Operator for Resize {
                     extrapolation_value: 2.5,
                     ..Self::default()
                 };
-                case(format!("{coordinate_transformation_mode:?} {mode:?}"), op, &[2, 17, 9, 4]);
+                case(
+                    format!("{coordinate_transformation_mode:?} {mode:?}"),
+                    op,
+                    &[2, 17, 9, 4],
+                );
             }
         }
         for nearest_mode in [N::RoundPreferFloor, N::RoundPreferCeil, N::Floor, N::Ceil] {
@@ -395,7 +440,11 @@ impl Operator for Resize {
                     cubic_coeff_a: -0.5,
                     ..Self::default()
                 };
-                case(format!("{mode:?} {antialias} {exclude_outside}"), op, &[1, 5, 11, 7]);
+                case(
+                    format!("{mode:?} {antialias} {exclude_outside}"),
+                    op,
+                    &[1, 5, 11, 7],
+                );
             }
         }
         let double = |sizes: &[usize]| Self {

@@ -79,7 +79,10 @@ impl Operator for RMSNormalization {
             .map(|(shape, axis, parameters)| {
                 let mut inputs = vec![CaseInput::variable(shape)];
                 inputs.extend((0..parameters).map(|_| CaseInput::variable(&shape[axis..])));
-                let op = Self { axis, epsilon: 1e-5 };
+                let op = Self {
+                    axis,
+                    epsilon: 1e-5,
+                };
                 Case::new(format!("rms norm {shape:?} axis {axis}"), op, inputs)
             })
             .collect()

@@ -30,7 +30,7 @@ impl Operator for Roll {
         let n = x.shape[self.axis];
         let inner: usize = x.shape[self.axis + 1..].iter().product();
         // Line by line, as the standard library turns a slice.
-        for start in (0..x.data.len()).filter(|i| i / inner % n == 0) {
+        for start in (0..x.data.len()).filter(|i| (i / inner).is_multiple_of(n)) {
             let mut line: Vec<f64> = (0..n).map(|k| x.data[start + k * inner]).collect();
             line.rotate_right(self.shift.rem_euclid(n as i64) as usize);
             for (k, v) in line.into_iter().enumerate() {

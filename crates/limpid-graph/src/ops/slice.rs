@@ -32,7 +32,11 @@ impl Slice {
         if self.start >= extent {
             return bad("start", "below the axis's extent");
         }
-        let behind = if self.step > 0 { extent - 1 - self.start } else { self.start };
+        let behind = if self.step > 0 {
+            extent - 1 - self.start
+        } else {
+            self.start
+        };
         let Ok(step) = usize::try_from(self.step.unsigned_abs()) else {
             return bad("step", "smaller");
         };
@@ -44,7 +48,10 @@ impl Slice {
             -1 => Ok(most),
             n => match usize::try_from(n) {
                 Ok(n) if n <= most => Ok(n),
-                _ => bad("count", "-1, or so small that the last element lies in the axis"),
+                _ => bad(
+                    "count",
+                    "-1, or so small that the last element lies in the axis",
+                ),
             },
         }
     }
@@ -52,7 +59,11 @@ impl Slice {
     /// The position of element k, which inference has accepted.
     fn position(&self, k: usize) -> usize {
         let distance = k * self.step.unsigned_abs() as usize;
-        if self.step > 0 { self.start + distance } else { self.start - distance }
+        if self.step > 0 {
+            self.start + distance
+        } else {
+            self.start - distance
+        }
     }
 }
 
@@ -116,7 +127,12 @@ impl Operator for Slice {
         ];
         let mut cases = Vec::new();
         for (shape, axis, start, step, count) in rows {
-            let op = Self { axis, start, step, count };
+            let op = Self {
+                axis,
+                start,
+                step,
+                count,
+            };
             let name = format!("slice {shape:?} axis {axis} from {start} by {step} count {count}");
             let exact = vec![CaseInput::integers(shape, -99, 99)];
             cases.push(Case::new(&name, op, vec![CaseInput::variable(shape)]));

@@ -81,7 +81,11 @@ impl Operator for Softmax {
             .into_iter()
             .map(|(shape, axis)| {
                 let inputs = vec![CaseInput::variable(shape)];
-                Case::new(format!("softmax {shape:?} axis {axis}"), Self { axis }, inputs)
+                Case::new(
+                    format!("softmax {shape:?} axis {axis}"),
+                    Self { axis },
+                    inputs,
+                )
             })
             .collect();
         let large = vec![CaseInput::integers(&[5, 33], -200, 200)];

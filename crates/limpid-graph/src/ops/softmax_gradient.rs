@@ -77,7 +77,10 @@ impl Operator for SoftmaxGradient {
             })
             .collect();
         let whole = [2, 5, 17];
-        let exact = vec![CaseInput::integers(&whole, -4, 4), CaseInput::integers(&whole, -4, 4)];
+        let exact = vec![
+            CaseInput::integers(&whole, -4, 4),
+            CaseInput::integers(&whole, -4, 4),
+        ];
         cases.push(Case::new("softmax gradient exact", Self {}, exact));
         cases
     }

@@ -52,7 +52,11 @@ impl Padding {
                 let [h, w] = [total(0), total(1)];
                 let (small, large) = ([h / 2, w / 2], [h - h / 2, w - w / 2]);
                 let lower = self == Self::SameLower;
-                let (first, last) = if lower { (large, small) } else { (small, large) };
+                let (first, last) = if lower {
+                    (large, small)
+                } else {
+                    (small, large)
+                };
                 [first[0], first[1], last[0], last[1]]
             }
         }
@@ -179,11 +183,12 @@ impl Axis {
     /// The number of positions. With `ceil_mode` the last window may hang over
     /// the end, if it begins in the input or the padding before it.
     fn count(&self, ceil_mode: bool) -> Option<usize> {
+        if !ceil_mode {
+            let pads = self.pads[0] + self.pads[1];
+            return positions(self.input, self.kernel, self.stride, self.dilation, pads);
+        }
         let span = self.dilation * (self.kernel - 1) + 1;
         let padded = self.input + self.pads[0] + self.pads[1];
-        if !ceil_mode {
-            return Some(padded.checked_sub(span)? / self.stride + 1);
-        }
         let last = (padded + self.stride - 1).checked_sub(span)? / self.stride;
         let begins = last * self.stride < self.input + self.pads[0];
         Some(if begins { last + 1 } else { last })

@@ -41,7 +41,9 @@ pub fn fuse(graph: &Graph) -> Result<Graph, GraphError> {
     // A pooling puts out the taps that its gradient reads.
     let mut taps: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes().len()];
     for (i, node) in graph.nodes().iter().enumerate() {
-        let Op::MaxPoolArgmax(argmax) = &node.op else { continue };
+        let Op::MaxPoolArgmax(argmax) = &node.op else {
+            continue;
+        };
         let pooling = |n: &Node| n.op == Op::MaxPool(argmax.pool) && n.inputs == node.inputs;
         if let Some(pool) = graph.nodes()[..i].iter().position(pooling) {
             taps[pool].push(i);

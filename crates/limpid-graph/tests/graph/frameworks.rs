@@ -49,7 +49,11 @@ fn assert_close(what: &str, case: &Recorded, found: &RefTensor, expected: &Numbe
     assert_eq!(found.shape, expected.shape, "{what} of {}", case.name);
     let error = norm(&found.zip(&expected, |a, b| a - b));
     let size = norm(&expected).max(1e-3);
-    assert!(error <= within * size, "{what} of {}: {error} of {size}", case.name);
+    assert!(
+        error <= within * size,
+        "{what} of {}: {error} of {size}",
+        case.name
+    );
 }
 
 #[test]
@@ -60,11 +64,11 @@ fn operators_agree_with_frameworks() {
     for case in &cases {
         let g = graph(case);
         let x = case.inputs[0].tensor();
-        let own = reference::run(&g, &[x.clone()]).unwrap();
+        let own = reference::run(&g, std::slice::from_ref(&x)).unwrap();
         // The attributes are f32.
         assert_close("the reference", case, &own[0], &case.output, 2e-8);
         let lowered = lower(&g).unwrap();
-        let simpler = reference::run(&lowered, &[x.clone()]).unwrap();
+        let simpler = reference::run(&lowered, std::slice::from_ref(&x)).unwrap();
         assert_close("the lowered form", case, &simpler[0], &case.output, 1e-7);
         let Some(gradient) = &case.gradient else {
             continue;

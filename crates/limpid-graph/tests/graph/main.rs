@@ -7,6 +7,7 @@ mod fuse_elementwise;
 mod geometry;
 mod gradients;
 mod grids;
+mod hostile;
 mod lookup;
 mod lowering;
 mod mbconv;
