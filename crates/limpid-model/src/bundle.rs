@@ -1,11 +1,16 @@
 //! Models: a graph with its weights, labels and preprocessing.
 
-use crate::{Config, Description, Labels, ModelError, Preprocess, Weights};
-use limpid_graph::Graph;
+use crate::{Config, Description, Labels, ModelError, Preprocess, Weights, transformers};
+use limpid_graph::{Graph, nearest_names};
 use limpid_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+
+mod from_onnx;
+mod save;
+
+pub use save::SaveOptions;
 
 /// A model that is ready to be run: an architecture bound to weights, with the
 /// names of its classes and the preprocessing of its pictures.
@@ -21,17 +26,24 @@ pub struct Model {
     payload: Option<&'static [u8]>,
     sha256: OnceLock<String>,
     notes: Vec<String>,
+    /// Why pictures run one by one, where they do.
+    alone: Option<String>,
 }
 
 impl Model {
-    /// Opens a bundle: a directory with `model.safetensors` and `config.json`,
-    /// and with `graph.json` where the architecture is not a built-in one.
+    /// Opens an `.onnx` file, or a bundle: a directory with `model.safetensors`
+    /// and `config.json`, and with `graph.json` where the architecture is not a
+    /// built-in one.
     ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others; the message
     /// names it.
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self, ModelError> {
-        let directory = directory.as_ref();
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let directory = path.as_ref();
+        let onnx = directory.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+        if onnx && !directory.is_dir() {
+            return Self::open_onnx(directory);
+        }
         let name = directory.display().to_string();
         let not = |reason: &str| ModelError::NotAModel {
             name: name.clone(),
@@ -39,9 +51,9 @@ impl Model {
         };
         if !directory.is_dir() {
             return Err(not(if directory.exists() {
-                "it is not a directory; give one that holds config.json and model.safetensors"
+                "it is neither a directory nor an .onnx file; give a directory that holds config.json and model.safetensors, or such a file"
             } else {
-                "it does not exist; give a directory that holds config.json and model.safetensors"
+                "it does not exist; give a directory that holds config.json and model.safetensors, or an .onnx file"
             }));
         }
         let (weights, config, graph) = (
@@ -69,6 +81,14 @@ impl Model {
             Config::empty(&config.display().to_string())
         } else {
             return Err(not("it has neither config.json nor graph.json"));
+        };
+        let (description, config) = match description {
+            Some(d) => (Some(d), transformers::with_preprocessing(directory, &config)?),
+            None if config.architecture()?.is_some() => (None, config),
+            None => match transformers::read(directory, &config)? {
+                Some((description, config)) => (Some(description), config),
+                None => (None, config),
+            },
         };
         let weights = Weights::open(weights)?;
         // Hashing takes about as long as binding.
@@ -131,7 +151,7 @@ impl Model {
                     ModelError::UnknownArchitecture {
                         file: config.file().to_owned(),
                         name: architecture.to_owned(),
-                        known: Description::known().map(str::to_owned).collect(),
+                        near: nearest_names(architecture, Description::known()),
                     }
                 })?
             }
@@ -142,29 +162,72 @@ impl Model {
                 ));
             }
         };
-        let preprocess = config.preprocess(description.defaults())?;
         let tensors = description.bind(weights)?;
         let unused: Vec<&str> = weights
             .names()
             .filter(|n| !tensors.contains_key(*n))
             .collect();
+        let notes = unused_note(weights, &unused).into_iter().collect();
+        let architecture = architecture
+            .or(config.transformers_class()?)
+            .unwrap_or("graph.json")
+            .to_owned();
+        Self::finish(
+            name,
+            architecture,
+            config,
+            description,
+            tensors,
+            weights.file(),
+            notes,
+            None,
+        )
+    }
+
+    /// What remains once the weights are bound: preprocessing, classes, labels.
+    /// `alone` says why pictures must run one by one, where they must.
+    fn finish(
+        name: &str,
+        architecture: String,
+        config: &Config,
+        description: Description,
+        tensors: BTreeMap<String, Arc<Tensor>>,
+        weights_file: &str,
+        notes: Vec<String>,
+        alone: Option<String>,
+    ) -> Result<Self, ModelError> {
+        let channels = description.input_channels(&tensors);
+        let preprocess = config.preprocess(description.defaults(), channels)?;
+        if description.fixed_size() && preprocess.input_size() != description.input_shape() {
+            return Err(config.wrong(
+                "input_size",
+                &format!(
+                    "is {:?}, and {} takes {:?} alone; correct the key",
+                    preprocess.input_size(),
+                    description.file(),
+                    description.input_shape()
+                ),
+            ));
+        }
         let mut model = Self {
             name: name.to_owned(),
-            architecture: architecture.unwrap_or("graph.json").to_owned(),
-            weights_file: weights.file().to_owned(),
+            architecture,
+            weights_file: weights_file.to_owned(),
             description,
             tensors,
             labels: Labels::default(),
             preprocess,
             payload: None,
             sha256: OnceLock::new(),
-            notes: unused_note(weights, &unused).into_iter().collect(),
+            notes,
+            alone,
         };
         let classes = crate::batch::classes(
             &model.description,
             &model.tensors,
             model.preprocess.input_size(),
             &model.weights_file,
+            model.max_batch(),
         )?;
         if let Some(stated) = config.num_classes()?
             && stated != classes
@@ -215,7 +278,15 @@ impl Model {
         )
     }
 
-    /// The directory, or the name of the embedded model.
+    /// The most pictures that [`Model::graph`] can be asked for at once, where
+    /// there is such a number: an ONNX file may have the batch that it was
+    /// exported for built into it.
+    #[must_use]
+    pub fn max_batch(&self) -> Option<usize> {
+        self.alone.as_ref().map(|_| 1)
+    }
+
+    /// The path, or the name of the embedded model.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -243,6 +314,17 @@ impl Model {
     #[must_use]
     pub fn tensors(&self) -> &BTreeMap<String, Arc<Tensor>> {
         &self.tensors
+    }
+
+    /// The number of parameters, as frameworks count them: what training
+    /// changes, so without the running statistics of batch normalisation.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let statistics = self.description.statistics();
+        let names = self.description.tensor_names();
+        let trained = names.difference(&statistics);
+        let sizes = trained.filter_map(|name| self.tensors.get(*name));
+        sizes.map(|t| t.data().len() as u64).sum()
     }
 
     /// The SHA-256 of model.safetensors, in 64 lower-case hexadecimal digits.

@@ -168,16 +168,16 @@ pub enum ModelError {
     },
     /// No description of an architecture exists.
     #[error(
-        "{file}: the architecture `{name}` is unknown; put a graph.json beside it, or use one of: {}",
-        known.join(", ")
+        "{file}: the architecture `{name}` is not built in{}; put a graph.json beside the file",
+        near_list(near)
     )]
     UnknownArchitecture {
         /// The file that asks for it.
         file: String,
         /// The name asked for.
         name: String,
-        /// The names that exist.
-        known: Vec<String>,
+        /// Similar names that exist.
+        near: Vec<String>,
     },
     /// A graph description is inconsistent.
     #[error("{file}: {place}: {reason}")]
@@ -187,6 +187,14 @@ pub enum ModelError {
         /// The node or key.
         place: String,
         /// What is wrong.
+        reason: String,
+    },
+    /// An ONNX file cannot be imported.
+    #[error("{file}: {reason}")]
+    Onnx {
+        /// The file.
+        file: String,
+        /// The node with its operator, what is wrong, and what to do.
         reason: String,
     },
     /// A model's path is neither a bundle nor a known name.

@@ -58,6 +58,17 @@ impl Model {
         Ok(Self(Arc::new(limpid_model::Model::find(model)?)))
     }
 
+    /// The names of the built-in architectures, in byte order: for them a bundle
+    /// needs weights and a config.json alone. Those that begin with `hf.` are
+    /// the transformers library's, found by the configuration.
+    ///
+    /// ```
+    /// assert!(limpid::Model::architectures().any(|name| name == "resnet50"));
+    /// ```
+    pub fn architectures() -> impl Iterator<Item = &'static str> {
+        limpid_model::Description::known()
+    }
+
     /// The embedded ImageNet classifier.
     ///
     /// # Errors

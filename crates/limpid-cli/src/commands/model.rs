@@ -17,6 +17,15 @@ pub(crate) struct Options {
 #[derive(Subcommand)]
 enum Command {
     Inspect(Inspect),
+    Architectures(Architectures),
+}
+
+/// List the built-in architectures, whose bundles need no graph.json.
+#[derive(Args)]
+struct Architectures {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 /// Show a model's layers, shapes, parameters, multiply-adds, and which layers
@@ -59,7 +68,18 @@ struct Preprocess<'a> {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let Command::Inspect(inspect) = &options.command;
+    let inspect = match &options.command {
+        Command::Inspect(inspect) => inspect,
+        Command::Architectures(list) => {
+            let names: Vec<&str> = Model::architectures().collect();
+            if list.json {
+                console::json(&names)?;
+            } else {
+                console::print(&(names.join("\n") + "\n"))?;
+            }
+            return Ok(Outcome::Good);
+        }
+    };
     let model = open_model(inspect.model.as_ref())?;
     let document = document(&model)?;
     if inspect.json {
