@@ -104,9 +104,11 @@ fn mixes(graph: &Graph, node: &Node, depends: &[bool]) -> bool {
     let rank = node.inputs.first().map_or(0, |v| graph.fact(*v).shape.len());
     let along = match &node.op {
         Op::AxisFilter(op) => op.axis == 0,
+        Op::Concat(op) => op.axis == 0,
+        Op::Softmax(_) | Op::Normalize(_) => rank == 1,
         _ => false,
     };
-    read && along && rank > 0
+    read && along
 }
 
 /// The extents of a value of one picture, for `batch` pictures side by side.

@@ -29,11 +29,13 @@ mod jpeg;
 mod labels;
 mod limits;
 mod npy;
+pub mod onnx;
 mod preprocess;
 mod resize;
+mod transformers;
 mod weights;
 
-pub use bundle::Model;
+pub use bundle::{Model, SaveOptions};
 pub use config::Config;
 pub use description::Description;
 pub use embedded::{EMBEDDED_LICENSE, EMBEDDED_NAME, EMBEDDED_NOTICE};

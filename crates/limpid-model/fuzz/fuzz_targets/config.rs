@@ -13,6 +13,6 @@ fuzz_target!(|data: &[u8]| {
         if let Ok(Some(names)) = config.label_names() {
             let _ = Labels::new(names).find("label");
         }
-        let _ = config.preprocess(&Default::default());
+        let _ = config.preprocess(&Default::default(), None);
     }
 });

@@ -23,12 +23,6 @@ impl Message {
         self
     }
 
-    pub(crate) fn float(mut self, tag: u64, v: f32) -> Self {
-        self.varint(tag << 3 | 5);
-        self.0.extend(v.to_le_bytes());
-        self
-    }
-
     pub(crate) fn bytes(mut self, tag: u64, v: impl AsRef<[u8]>) -> Self {
         self.varint(tag << 3 | 2);
         self.varint(v.as_ref().len() as u64);
