@@ -16,8 +16,8 @@ const MAX_BATCH: u64 = 1024;
 #[derive(Args)]
 #[command(next_help_heading = "Options of every run")]
 pub(crate) struct Common {
-    /// A bundle directory, or the name of an embedded model [default: the
-    /// embedded ImageNet classifier]
+    /// A bundle directory, an .onnx file, or the name of an embedded model
+    /// [default: the embedded ImageNet classifier]
     #[arg(long, value_name = "M")]
     pub(crate) model: Option<PathBuf>,
 

@@ -36,7 +36,9 @@ pub use limpid_explain::{
     Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, LayerGradient, Objective,
     ParamInfo, ParamKind, Parameters, Reduce, Request, Rule, SmoothGrad, Smoothed,
 };
-pub use limpid_model::{Crop, Image, Input, LabelError, Labels, ModelError, Preprocess};
+pub use limpid_model::{
+    Crop, Image, Input, Interpolation, LabelError, Labels, ModelError, Preprocess, SaveOptions,
+};
 pub use limpid_tensor::{Shape, Tensor, TensorError};
 pub use model::{LayerInfo, Model};
 pub use session::{Prediction, Progress, RunOptions, Session, SessionOptions, Target};

@@ -1,4 +1,4 @@
-use crate::{Device, Error, Labels, ModelError, Preprocess, Session, SessionOptions};
+use crate::{Device, Error, Labels, ModelError, Preprocess, SaveOptions, Session, SessionOptions};
 use limpid_graph::grid::{Grid, default_layer, grids};
 use limpid_graph::ops::Op;
 use limpid_graph::passes::lower;
@@ -42,8 +42,8 @@ pub struct LayerInfo {
 }
 
 impl Model {
-    /// A bundle directory (what exists or has a separator in it), or the name of
-    /// the embedded model.
+    /// A bundle directory or an `.onnx` file (what exists or has a separator in
+    /// it), or the name of the embedded model.
     ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
@@ -206,6 +206,36 @@ impl Model {
     /// ```
     pub fn cam_layer(&self) -> Result<Option<String>, Error> {
         Ok(default_layer(&lower(&self.graph()?)?))
+    }
+
+    /// The most evaluations that the model can do at once, where there is such a
+    /// number: an ONNX file may have its batch built in.
+    #[must_use]
+    pub fn max_batch(&self) -> Option<usize> {
+        self.0.max_batch()
+    }
+
+    /// Writes the model as a bundle: `graph.json`, `model.safetensors` and
+    /// `config.json` in a new directory, which appears when all is written.
+    ///
+    /// # Errors
+    /// When the directory exists, an option does not fit the model, or a file
+    /// cannot be written.
+    ///
+    /// ```
+    /// use limpid::{Model, SaveOptions};
+    /// let folder = tempfile::tempdir()?;
+    /// let out = folder.path().join("lite0");
+    /// Model::embedded()?.save_bundle(&out, &SaveOptions::default())?;
+    /// assert_eq!(Model::open(&out)?.labels().len(), 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save_bundle(
+        &self,
+        directory: impl AsRef<Path>,
+        options: &SaveOptions,
+    ) -> Result<(), Error> {
+        Ok(self.0.save_bundle(directory, options)?)
     }
 
     pub(crate) fn check_input(&self, input: &crate::Input) -> Result<(), ModelError> {

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod devices;
 pub(crate) mod explain;
+mod import;
 pub(crate) mod licenses;
 pub(crate) mod methods;
 pub(crate) mod model;

@@ -1,3 +1,4 @@
+use super::import::Import;
 use crate::console::{self, Outcome};
 use crate::options::open_model;
 use clap::{Args, Subcommand};
@@ -6,7 +7,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Look at a model.
+/// Look at a model, or write it as a bundle.
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Options {
@@ -17,6 +18,7 @@ pub(crate) struct Options {
 #[derive(Subcommand)]
 enum Command {
     Inspect(Inspect),
+    Import(Import),
     Architectures(Architectures),
 }
 
@@ -32,8 +34,8 @@ struct Architectures {
 /// a class activation map can use.
 #[derive(Args)]
 struct Inspect {
-    /// A bundle directory, or the name of an embedded model [default: the
-    /// embedded ImageNet classifier]
+    /// A bundle directory, an .onnx file, or the name of an embedded model
+    /// [default: the embedded ImageNet classifier]
     #[arg(value_name = "M")]
     model: Option<PathBuf>,
 
@@ -70,6 +72,7 @@ struct Preprocess<'a> {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let inspect = match &options.command {
         Command::Inspect(inspect) => inspect,
+        Command::Import(import) => return import.run(),
         Command::Architectures(list) => {
             let names: Vec<&str> = Model::architectures().collect();
             if list.json {

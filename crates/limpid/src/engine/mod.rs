@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     device: Arc<dyn Device>,
     options: SessionOptions,
     info: ModelInfo,
+    /// The most evaluations that the model can do at once, if it has such a number.
+    max_batch: Option<usize>,
     /// The graph before folding, for layers that folding removes.
     original: Graph,
     /// The maps among the layers' outputs, by name.
@@ -65,6 +67,7 @@ impl Engine {
             device,
             options,
             info,
+            max_batch: model.max_batch(),
             grids: maps.collect(),
             original,
             folded,
@@ -137,7 +140,8 @@ impl Engine {
         build: impl Fn(usize) -> Result<Graph, Error>,
     ) -> Result<usize, Error> {
         let wanted = self.options.batch.map_or(BATCH, |b| b as u64);
-        let mut batch = wanted.min(total).max(1) as usize;
+        let most = self.max_batch.map_or(u64::MAX, |b| b as u64);
+        let mut batch = wanted.min(total).min(most).max(1) as usize;
         let Some(bound) = self.options.memory else {
             return Ok(batch);
         };
