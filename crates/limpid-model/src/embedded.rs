@@ -35,7 +35,7 @@ impl Model {
     /// The names of the embedded models.
     pub const EMBEDDED: &[&str] = &[EMBEDDED_NAME];
 
-    /// The bundle at a path, or the embedded model of that name. What exists or
+    /// The bundle or ONNX file at a path, or the embedded model of that name. What exists or
     /// contains a separator is a path.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Model {
         Err(ModelError::NotAModel {
             name: model.display().to_string(),
             reason: format!(
-                "no such directory exists; give a directory that holds config.json and model.safetensors, or the embedded model {}",
+                "it does not exist; give a directory that holds config.json and model.safetensors, an .onnx file, or the embedded model {}",
                 Self::EMBEDDED.join(", ")
             ),
         })

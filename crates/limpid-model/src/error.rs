@@ -205,6 +205,9 @@ pub enum ModelError {
         /// What is missing and what is accepted.
         reason: String,
     },
+    /// What is to be written exists.
+    #[error("{} exists already; give a directory that does not, or remove it", .0.display())]
+    Exists(PathBuf),
     /// Memory for a tensor was refused, or its size overflows.
     #[error("{file}: {source}")]
     Tensor {

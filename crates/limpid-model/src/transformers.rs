@@ -117,3 +117,50 @@ fn keys(processor: &Config) -> Result<Map<String, Value>, ModelError> {
     keys.insert("crop_mode".to_owned(), json!(mode));
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preprocessing(processor: Value) -> Result<(Value, f64, String), ModelError> {
+        let processor = Config::from_bytes(processor.to_string().as_bytes(), PREPROCESSOR)?;
+        let keys = keys(&processor)?;
+        let text = |key: &str| keys[key].as_str().unwrap_or_default().to_owned();
+        let crop = keys["crop_pct"].as_f64().unwrap_or_default();
+        Ok((keys["input_size"].clone(), crop, text("crop_mode")))
+    }
+
+    #[test]
+    fn processors_are_followed() {
+        // ViTImageProcessor, and its older form.
+        let whole = (json!([3, 224, 224]), 1.0, "squash".to_owned());
+        let size = json!({"height": 224, "width": 224});
+        assert_eq!(preprocessing(json!({"size": size, "resample": 2})).unwrap(), whole);
+        assert_eq!(preprocessing(json!({"size": 224})).unwrap(), whole);
+        // ConvNextImageProcessor: the crop holds for small pictures alone.
+        let convnext = |edge: u64| json!({"size": {"shortest_edge": edge}, "crop_pct": 0.875});
+        let (input, crop, mode) = preprocessing(convnext(224)).unwrap();
+        assert_eq!((input, crop, mode.as_str()), (json!([3, 224, 224]), 0.875, "center"));
+        let (input, crop, mode) = preprocessing(convnext(384)).unwrap();
+        assert_eq!((input, crop, mode.as_str()), (json!([3, 384, 384]), 1.0, "squash"));
+        // MobileNetV2ImageProcessor.
+        let mobile = json!({"size": {"shortest_edge": 256}, "do_center_crop": true,
+            "crop_size": {"height": 224, "width": 224}, "image_mean": [0.5, 0.5, 0.5]});
+        let (input, crop, mode) = preprocessing(mobile).unwrap();
+        assert_eq!((input, crop, mode.as_str()), (json!([3, 224, 224]), 0.875, "center"));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_refused() {
+        for (processor, key) in [
+            (json!({"rescale_factor": 1.0 / 127.5}), "rescale_factor"),
+            (json!({"do_rescale": false}), "rescale_factor"),
+            (json!({"resample": 17}), "resample"),
+            (json!({"size": "large"}), "size"),
+            (json!({"size": {"height": 0, "width": 1}}), "size"),
+        ] {
+            let error = preprocessing(processor).unwrap_err().to_string();
+            assert!(error.contains(&format!("key `{key}`")), "{error}");
+        }
+    }
+}

@@ -44,10 +44,7 @@ impl Model {
     ) -> Result<(), ModelError> {
         let directory = directory.as_ref();
         if directory.symlink_metadata().is_ok() {
-            return Err(ModelError::NotAModel {
-                name: directory.display().to_string(),
-                reason: "it exists already; give a directory that does not".to_owned(),
-            });
+            return Err(ModelError::Exists(directory.to_owned()));
         }
         let config = self.saved_config(directory, options)?;
         let mut description = self.description.clone();
