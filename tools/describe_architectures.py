@@ -1,264 +1,185 @@
 #!/usr/bin/env python3
-"""Writes graph descriptions of timm's EfficientNet-Lite family.
+"""Writes the built-in descriptions of timm's and transformers' architectures.
 
-usage: describe_architectures.py OUT_DIR [--only NAME...] [--check]
+usage: describe_architectures.py OUT_DIR [--only PATTERN...] [--check] [--list]
 
-For tf_efficientnet_lite0..4 and efficientnet_lite0..4 it builds timm's model (random weights;
-nothing is downloaded), walks its modules and writes OUT_DIR/NAME.json:
+Builds each model with random weights (nothing is downloaded), exports it with `torch.export`,
+translates it (see limpid_graph.py) and writes OUT_DIR/NAME.json.gz. NAME is timm's architecture, or
+"hf." and the published name for the configurations of transformers. PATTERN is a shell pattern.
 
-  format    "limpid-graph/1"
-  inputs    [{"name": "x", "shape": [3, H, W]}], the shape from timm's default config, no batch axis
-  nodes     name, op (as in ONNX), attrs, inputs, outputs; weights appear by parameter name, without
-            shapes, so one description serves any number of classes
-  layers    timm's module path -> name of the value that a forward hook on that module sees
-  outputs   ["classifier"]
-  defaults  input_size, interpolation, crop_pct, crop_mode, mean, std of timm's default config
+A description has weights by name and without shapes, so it serves any number of classes. In
+convolutional networks height and width are free; the others have "fixed_size": true. `layers` maps
+the path of a module to the value that a forward hook on it sees; a module whose output is no value
+of the graph (the attention weights, for example) is left out. A module that returns several tensors
+stands for the first one.
 
-A value is named by the module whose output it is. Where a BatchNorm carries an activation, PATH is
-the value after the activation and PATH.norm the one before.
+A large transformer is described without running it: its layers are found in the same network with
+fewer channels.
 
-A convolution's padding is {"explicit": [top, left, bottom, right]}, or "same_upper" in the tf_ models
-(TensorFlow SAME: the odd pixel goes below and to the right).
+--check does without that shortcut, and runs what was written in float64 through an interpreter of
+its own (limpid_reference.py), with randomised weights and measured BatchNorm statistics, at the
+default size and, where the size is free, at an odd one, and compares the logits and every layer with
+the model's.
 
---check runs every description through a small interpreter in float64, with randomised weights and
-BatchNorm statistics, at the default size and at an odd size, and compares the logits and the value
-of every layer with what timm computes and its forward hooks see.
-
-Written with Python 3.11, torch 2.11.0, timm 1.0.31.
+Written with Python 3.11, torch 2.11.0, timm 1.0.31, transformers 5.23.
 """
 
 import argparse
+import fnmatch
+import gc
+import gzip
 import json
+import re
 import sys
+import time
 from pathlib import Path
 
 import timm
 import torch
-import torch.nn.functional as F
-from timm.layers import BatchNormAct2d, DropPath
-from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
-from torch import nn
+from timm.layers import set_fused_attn
+from torch.overrides import TorchFunctionMode
 
-NAMES = [f"{prefix}efficientnet_lite{i}" for prefix in ("tf_", "") for i in range(5)]
+import limpid_hf
+from limpid_describe import check, describe, randomise, save, unused_weights
+
+CLASSES = 10
 DEFAULTS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
-SEED = 0
-TOLERANCE = 1e-9
+FIXED = r"(vit|deit|deit3|swin|mixer)_.*"
+# Every timm architecture that one of these matches as a whole.
+FAMILIES = [
+    r"resnet(10t|14t|18d?|26[dt]?|34d?|50[cdst]?|101[cds]?|152[cds]?|200d?)",
+    r"resnext(50d?_32x4d|101_(32x4d|32x8d|32x16d|32x32d|64x4d))|wide_resnet(50|101)_2",
+    r"vgg(11|13|16|19)(_bn)?",
+    r"densenet(121|161|169|201|264d)",
+    r"inception_v3",
+    r"mobilenetv1_.*|mobilenetv2_.*|(tf_)?mobilenetv3_.*",
+    r"(sem?nasnet|mnasnet)_.*",
+    r"(tf_)?efficientnet_(b[0-8]|e[lms]|lite[0-4]|l2)|(tf_)?efficientnetv2_(rw_)?([a-z]|xl|b[0-3])",
+    r"ghostnet_.*",
+    r"regnet[xy]_\d+(_tv)?",
+    r"convnext_(atto|femto|pico|nano|tiny|zepto_rms)(_ols|_rms|_hnf)?|convnext_(small|base|large|large_mlp|xlarge|xxlarge)",
+    r"convnextv2_.*",
+    r"vit_(tiny|xsmall|small|medium|base|large|huge)_patch\d+_(clip_(quickgelu_)?|gap_|plus_|plus_clip_)?\d+(_miil)?",
+    r"vit_(small|base|large)_patch14_(reg4_)?dinov2|vit_(wee|pwee|little|medium|mediumd|betwixt)_patch16_reg[14]_gap_\d+",
+    r"deit3?_.*",
+    r"swin_.*",
+    r"mixer_.*",
+]
 
 
-class Description:
-    """Collects nodes and layers while the modules are walked in the order of execution."""
+class WithoutInitialisation(TorchFunctionMode):
+    """Leaves new parameters as they are: they get other values anyway, and untouched memory costs nothing."""
 
-    def __init__(self, same):
-        self.same = same
-        self.nodes = []
-        self.layers = {}
+    SKIPPED = tuple(getattr(torch.Tensor, f"{name}_") for name in ("normal", "uniform", "erfinv", "mul", "add", "clamp"))
 
-    def node(self, op, name, inputs, attrs=None):
-        self.nodes.append({"name": name, "op": op, "attrs": attrs or {}, "inputs": inputs, "outputs": [name]})
-        return name
-
-    def layer(self, path, value):
-        self.layers[path] = value
-        return value
-
-    def conv(self, path, module, x):
-        assert module.bias is None and module.padding_mode == "zeros", path
-        kernel, dilation = module.kernel_size, module.dilation
-        if self.same:
-            padding = "same_upper"
-        else:
-            top, left = module.padding
-            padding = {"explicit": [top, left, top, left]}
-            assert all(p == d * (k - 1) // 2 for p, d, k in zip(module.padding, dilation, kernel)), path
-        attrs = {"strides": list(module.stride), "dilations": list(dilation), "groups": module.groups,
-                 "padding": padding}
-        return self.layer(path, self.node("Conv", path, [x, f"{path}.weight"], attrs))
-
-    def norm(self, path, module, x):
-        assert isinstance(module, BatchNormAct2d) and isinstance(module.drop, nn.Identity), path
-        parameters = [f"{path}.{p}" for p in ("weight", "bias", "running_mean", "running_var")]
-        has_act = not isinstance(module.act, nn.Identity)
-        name = f"{path}.norm" if has_act else path
-        x = self.node("BatchNormalization", name, [x, *parameters], {"epsilon": module.eps})
-        self.layer(f"{path}.drop", x)
-        if has_act:
-            assert isinstance(module.act, nn.ReLU6), path
-            x = self.node("Clip", path, [x], {"min": 0.0, "max": 6.0})
-        self.layer(f"{path}.act", x)
-        return self.layer(path, x)
-
-    def identity(self, path, module, x):
-        assert isinstance(module, nn.Identity), path
-        return self.layer(path, x)
-
-    def block(self, path, module, x):
-        """One block; the convolutions and norms alternate in the order that timm runs them in."""
-        shortcut = x
-        if isinstance(module, DepthwiseSeparableConv):
-            steps = ["conv_dw", "bn1", "aa", "se", "conv_pw", "bn2"]
-        elif isinstance(module, InvertedResidual):
-            steps = ["conv_pw", "bn1", "conv_dw", "bn2", "aa", "se", "conv_pwl", "bn3"]
-        else:
-            sys.exit(f"{path}: no rule for {type(module).__name__}")
-        assert module.conv_s2d is None, path
-        for step in steps:
-            handle = self.conv if step.startswith("conv") else self.norm if step.startswith("bn") else self.identity
-            x = handle(f"{path}.{step}", getattr(module, step), x)
-        if module.has_skip:
-            self.identity(f"{path}.drop_path", module.drop_path, x)
-            x = self.node("Add", path, [x, shortcut])
-        return self.layer(path, x)
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in self.SKIPPED and args[0].requires_grad:
+            return args[0]
+        return function(*args, **(kwargs or {}))
 
 
-def describe(name, model):
+def timm_names():
+    pattern = re.compile("|".join(f"(?:{f})" for f in FAMILIES))
+    return [n for n in timm.list_models() if pattern.fullmatch(n)]
+
+
+def build_timm(name):
+    """(model, preprocessing, fixed size, extra keys, names, what makes it narrow)."""
+    with WithoutInitialisation():
+        model = timm.create_model(name, pretrained=False, num_classes=CLASSES).eval()
     config = model.pretrained_cfg
-    d = Description(same=name.startswith("tf_"))
-    x = d.conv("conv_stem", model.conv_stem, "x")
-    x = d.norm("bn1", model.bn1, x)
-    for i, stage in enumerate(model.blocks):
-        for j, block in enumerate(stage):
-            x = d.block(f"blocks.{i}.{j}", block, x)
-        d.layer(f"blocks.{i}", x)
-    d.layer("blocks", x)
-    x = d.conv("conv_head", model.conv_head, x)
-    x = d.norm("bn2", model.bn2, x)
-    assert model.global_pool.pool_type == "avg"
-    x = d.layer("global_pool.pool", d.node("GlobalAveragePool", "global_pool.pool", [x]))
-    x = d.node("Flatten", "global_pool", [x], {"axis": 1})
-    d.layer("global_pool.flatten", x)
-    d.layer("global_pool", x)
-    x = d.node("Gemm", "classifier", [x, "classifier.weight", "classifier.bias"], {"trans_b": True})
-    d.layer("classifier", x)
-    return {
-        "format": "limpid-graph/1",
-        "inputs": [{"name": "x", "shape": list(config["input_size"])}],
-        "nodes": d.nodes,
-        "layers": d.layers,
-        "outputs": [x],
-        "defaults": {key: list(config[key]) if isinstance(config[key], tuple) else config[key] for key in DEFAULTS},
+    defaults = {k: list(config[k]) if isinstance(config[k], tuple) else config[k] for k in DEFAULTS}
+    narrow = None
+    if re.match("vit|deit", name):
+        block = model.blocks[0]
+        narrow = {"embed_dim": 8 * getattr(block, "attn", block).num_heads}
+    elif name.startswith("swin"):
+        narrow = {"embed_dim": 8 * model.layers[0].blocks[0].attn.num_heads}
+    elif name.startswith("convnext"):
+        narrow = {"dims": (8, 16, 32, 64)}
+
+    def twin():
+        return timm.create_model(name, pretrained=False, num_classes=CLASSES, **narrow).eval()
+
+    return model, defaults, re.fullmatch(FIXED, name) is not None, {}, lambda n: n, twin if narrow else None
+
+
+def odd_size(name, size):
+    # vgg's first dense layer is a convolution of 7 by 7: smaller pictures take another way.
+    return (233, 260) if name.startswith("vgg") else (97, 130)
+
+
+def make(name, out, checked):
+    start = time.time()
+    if name.startswith("hf."):
+        model, defaults, fixed, extra, names, narrow = limpid_hf.build(name, CLASSES, WithoutInitialisation())
+    else:
+        model, defaults, fixed, extra, names, narrow = build_timm(name)
+    parameters = sum(p.numel() for p in model.parameters())
+    twin = narrow().double() if narrow and not checked else None
+    if twin is None:
+        model = model.double()
+    model.requires_grad_(False)
+    size = defaults["input_size"]
+    odd = (size[0], *size[1:]) if fixed else (size[0], *odd_size(name, size))
+    randomise(model if twin is None else twin, odd)
+    noise = torch.Generator().manual_seed(1)
+    probe = torch.randn(1, *odd, generator=noise, dtype=torch.float64)
+    example = torch.zeros(1, *size, dtype=torch.float64 if twin is None else torch.float32)
+    graph = describe(model, example, names=names, pinned_size=fixed, defaults=defaults, probe=probe, twin=twin)
+    aliases = extra.pop("aliases", {})
+    graph["layers"] |= {
+        old: graph["layers"][new]
+        for new, old in aliases.items()
+        if new in graph["layers"] and old not in graph["layers"]
     }
-
-
-def same_upper(x, kernel, strides, dilations):
-    """Pads for an output of ceil(size / stride), the odd pixel last."""
-    pads = []
-    for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations):
-        total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-        pads.append((total // 2, total - total // 2))
-    (top, bottom), (left, right) = pads
-    return F.pad(x, (left, right, top, bottom))
-
-
-def interpret(graph, weights, x):
-    """Every value of the graph, for a batch x."""
-    values = {graph["inputs"][0]["name"]: x}
-    for node in graph["nodes"]:
-        at = node["attrs"]
-        i = [values[n] if n in values else weights[n] for n in node["inputs"]]
-        match node["op"]:
-            case "Conv":
-                if at["padding"] == "same_upper":
-                    v = same_upper(i[0], i[1].shape[2:], at["strides"], at["dilations"])
-                else:
-                    top, left, bottom, right = at["padding"]["explicit"]
-                    v = F.pad(i[0], (left, right, top, bottom))
-                v = F.conv2d(v, i[1], None, at["strides"], 0, at["dilations"], at["groups"])
-            case "BatchNormalization":
-                scale, bias, mean, var = (p[:, None, None] for p in i[1:])
-                v = (i[0] - mean) / torch.sqrt(var + at["epsilon"]) * scale + bias
-            case "Clip":
-                v = i[0].clamp(at["min"], at["max"])
-            case "Add":
-                v = i[0] + i[1]
-            case "GlobalAveragePool":
-                v = i[0].mean(dim=(2, 3), keepdim=True)
-            case "Flatten":
-                v = i[0].flatten(at["axis"])
-            case "Gemm":
-                v = i[0] @ (i[1].T if at["trans_b"] else i[1]) + i[2]
-            case op:
-                sys.exit(f"{node['name']}: no rule for {op}")
-        values[node["outputs"][0]] = v
-    return values
-
-
-@torch.no_grad()
-def randomise(model, size):
-    """Random weights, and BatchNorm statistics measured on noise: without them a network this deep
-    amplifies rounding errors until no comparison is sharp."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-        elif isinstance(module, BatchNormAct2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.5)
-            module.momentum = 1.0
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.1)
-            nn.init.normal_(module.bias)
-    model.train()
-    for module in model.modules():
-        if isinstance(module, DropPath):
-            module.eval()
-    model(torch.randn(2, 3, *size, dtype=torch.float64))
-    model.eval()
-
-
-@torch.no_grad()
-def check(name, model, graph):
-    """Compares logits and layers with timm's; returns the largest relative difference."""
-    torch.manual_seed(SEED)
-    model = model.double()
-    randomise(model, graph["inputs"][0]["shape"][1:])
-    weights = model.state_dict()
-    used = {n for node in graph["nodes"] for n in node["inputs"] if n in weights}
-    unused = {n for n in weights if not n.endswith("num_batches_tracked")} - used
-    assert not unused, f"{name}: parameters that no node uses: {sorted(unused)}"
-
-    seen = {}
-    hooks = []
-    for path, module in model.named_modules():
-        if path:
-            # Activations work in place, so what the hook sees is copied at once.
-            hooks.append(module.register_forward_hook(lambda _m, _i, out, path=path: seen.__setitem__(path, out.clone())))
-    worst = 0.0
-    _, h, w = graph["inputs"][0]["shape"]
-    for size in ((h, w), (97, 130)):
-        x = torch.randn(1, 3, *size, dtype=torch.float64)
-        seen.clear()
-        expected = model(x)
-        values = interpret(graph, weights, x)
-        assert set(seen) == set(graph["layers"]), f"{name}: layers differ: {set(seen) ^ set(graph['layers'])}"
-        pairs = [(path, seen[path], values[value]) for path, value in graph["layers"].items()]
-        for path, a, b in [*pairs, ("logits", expected, values[graph["outputs"][0]])]:
-            assert a.shape == b.shape, f"{name}: {path} has shape {list(b.shape)}, timm's has {list(a.shape)}"
-            error = float((a - b).abs().max() / a.abs().max())
-            assert error < TOLERANCE, f"{name}: {path} differs by {error:.2e}"
-            worst = max(worst, error)
-    for hook in hooks:
-        hook.remove()
-    return worst, len(pairs)
+    graph |= extra
+    path = out / f"{name}.json.gz"
+    save(graph, path)
+    unused = unused_weights(graph, model, names)
+    if unused:
+        raise SystemExit(f"{name}: no node reads {', '.join(unused)}")
+    counts = f"{len(graph['nodes'])} nodes, {len(graph['layers'])} layers, {path.stat().st_size} bytes"
+    line = f"{name}: {parameters / 1e6:.1f} M, {counts}"
+    if checked:
+        with gzip.open(path) as file:
+            graph = json.load(file)
+        known = {names(path) for path, _ in model.named_modules()}
+        graph["layers"] = {p: v for p, v in graph["layers"].items() if p in known}  # not the second names
+        worst = check(graph, model, probe, names=names)
+        if not fixed:
+            picture = torch.randn(1, *size, generator=noise, dtype=torch.float64)
+            worst = max(worst, check(graph, model, picture, names=names))
+        line += f"; {'one size' if fixed else 'two sizes'} within {worst:.1e}"
+    print(f"{line}; {time.time() - start:.0f} s", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="directory for the descriptions")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="only these")
-    parser.add_argument("--check", action="store_true", help="compare with timm's own computation")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN", help="only these")
+    parser.add_argument("--check", action="store_true", help="compare with the models' own computation")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    # One operator for attention, where timm would write it out by default in Swin.
+    set_fused_attn(True, experimental=True)
+    names = [n for n in [*timm_names(), *limpid_hf.NAMES] if any(fnmatch.fnmatch(n, p) for p in args.only)]
+    if args.list:
+        print("\n".join(names))
+        return
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.only:
-        model = timm.create_model(name, pretrained=False).eval()
-        graph = describe(name, model)
-        path = args.out / f"{name}.json"
-        text = json.dumps(graph, separators=(",", ":"))
-        path.write_text(text + "\n", encoding="utf-8")
-        line = f"{name}: {len(graph['nodes'])} nodes, {len(graph['layers'])} layers, {path.stat().st_size} bytes"
-        if args.check:
-            # What is checked is what was written.
-            worst, layers = check(name, model, json.loads(path.read_text(encoding="utf-8")))
-            line += f"; {layers} layers at two sizes within {worst:.1e} of timm"
-        print(line, flush=True)
+    failed = []
+    for name in names:
+        try:
+            make(name, args.out, args.check)
+        except Exception as error:  # the others are still of use
+            failed.append(name)
+            print(f"{name}: {type(error).__name__}: {error}", flush=True)
+        gc.collect()
+    if failed:
+        sys.exit(f"failed: {' '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 //! gradient with respect to the input, from a bundle on disk whose weights are
 //! made as tests/fixtures/architectures/README.md says.
 
+#![allow(clippy::print_stdout, reason = "the measured errors are shown with --no-capture")]
+
 mod common;
 
 use common::fixture;
