@@ -25,7 +25,13 @@ const FLAT: Form = Form::Fixed(Class::Flat);
 fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
     let count = inputs.len();
     // A value of another rank is read by its own strides.
-    let stretched = |f: &&Fact| if f.shape.len() == rank { Form::Shared } else { FLAT };
+    let stretched = |f: &&Fact| {
+        if f.shape.len() == rank {
+            Form::Shared
+        } else {
+            FLAT
+        }
+    };
     if op.formula(count).is_some() {
         return (inputs.iter().map(stretched).collect(), Form::Shared);
     }
@@ -40,7 +46,11 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
         | Op::ReduceSum(_) => (vec![Form::Shared; count], Form::Shared),
         Op::Gemm(gemm) => {
             // Its own are the rows, the weights and the bias.
-            let (rows, out) = if rank == 2 { (Form::Free, Form::Shared) } else { (FLAT, FLAT) };
+            let (rows, out) = if rank == 2 {
+                (Form::Free, Form::Shared)
+            } else {
+                (FLAT, FLAT)
+            };
             let mut forms = vec![FLAT; count - gemm.epilogue.inputs()];
             forms[0] = rows;
             forms.resize(count, out);
@@ -51,9 +61,7 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
         | Op::NormalizeGradient(_)
         | Op::Softmax(_)
         | Op::SoftmaxGradient(_) => (vec![FLAT; count], FLAT),
-        Op::Flatten(_) | Op::Reshape(_) | Op::Transpose(_) => {
-            (vec![Form::Free; count], Form::Free)
-        }
+        Op::Flatten(_) | Op::Reshape(_) | Op::Transpose(_) => (vec![Form::Free; count], Form::Free),
         Op::Relayout(Relayout { flat }) => {
             let to = if *flat { Class::Flat } else { Class::Image };
             (vec![Form::Fixed(to.other())], Form::Fixed(to))
@@ -120,7 +128,9 @@ impl Assignment {
         let mut read = read.flat_map(|(node, classes)| node.inputs.iter().zip(classes));
         let outputs = graph.outputs();
         !read.any(|(v, class)| self.differs(graph, *v, *class))
-            && !outputs.iter().any(|v| self.differs(graph, *v, Class::Image))
+            && !outputs
+                .iter()
+                .any(|v| self.differs(graph, *v, Class::Image))
     }
 }
 
@@ -151,8 +161,8 @@ fn wanted(graph: &Graph) -> Vec<Option<Class>> {
     wanted
 }
 
-/// The class of the first operand that decides for all: one of the result's
-/// shape, or else any, whose class is known and matters.
+/// The class of the first operand that decides for all: one with the result's
+/// images, or else any, whose class is known and matters.
 fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Option<Class> {
     let shape = &graph.fact(node.outputs[0]).shape;
     let decides = |v: &ValueId| {
@@ -164,7 +174,8 @@ fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Optio
         let shared = all.filter(|(_, form)| **form == Form::Shared);
         shared.map(|(v, _)| *v).filter(decides)
     };
-    let whole = operands().find(|v| graph.fact(*v).shape == *shape);
+    // All axes but the batch's: the classes do not depend on it.
+    let whole = operands().find(|v| graph.fact(*v).shape.get(1..) == shape.get(1..));
     whole.or(operands().next()).map(|v| values[v.index()])
 }
 
@@ -247,5 +258,102 @@ impl Rewriting<'_> {
         let converted = self.new.push(name, Relayout { flat }, &[made])?[0];
         self.converted.insert(v, converted);
         Ok(converted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limpid_graph::ops::{
+        Add, Clip, Conv, Elementwise, GlobalAveragePool, MatMul, Reshape, Softmax, Transpose,
+    };
+    use limpid_graph::{Expr, GraphError};
+    use limpid_tensor::{Tensor, philox};
+
+    /// A graph of `count` nodes on images of 20 x 6 x 6, drawn by `seed`.
+    fn draw(seed: u32, count: u32) -> Result<Graph, GraphError> {
+        let mut graph = Graph::new();
+        let shape = [2, 20, 6, 6];
+        let mut values = vec![graph.input("x", Fact::f32(shape))];
+        let weight = Tensor::new([20, 20, 1, 1], vec![0.1; 400]).unwrap();
+        let weight = graph.constant("weight", Arc::new(weight));
+        let image = Tensor::new(shape, vec![0.5; 2 * 20 * 36]).unwrap();
+        values.push(graph.constant("image", Arc::new(image)));
+        let mut outputs = Vec::new();
+        for i in 0..count {
+            let words = philox::philox4x32([i, 0, 0, 0], [seed, 0]);
+            let pick = |word: u32| values[word as usize % values.len()];
+            let (a, b) = (pick(words[1]), pick(words[2]));
+            let perm = vec![0, 1, 3, 2];
+            let (op, inputs): (Op, Vec<ValueId>) = match words[0] % 8 {
+                0 => (Conv::default().into(), vec![a, weight]),
+                1 => (Softmax { axis: 3 }.into(), vec![a]),
+                2 => (MatMul::default().into(), vec![a, b]),
+                3 => (Transpose { perm }.into(), vec![a]),
+                4 => (
+                    Reshape {
+                        shape: vec![0, 20, 6, 6],
+                    }
+                    .into(),
+                    vec![a],
+                ),
+                5 => (Clip::relu().into(), vec![a]),
+                6 => (Add {}.into(), vec![a, b]),
+                _ => {
+                    let mean = graph.push("mean", GlobalAveragePool {}, &[a])?[0];
+                    let [x, y] = [0, 1].map(Expr::input);
+                    (Elementwise::new(&(x * y), 2).into(), vec![mean, b])
+                }
+            };
+            let made = graph.push(format!("node {i}"), op, &inputs)?[0];
+            values.push(made);
+            if words[3].is_multiple_of(5) || i + 1 == count {
+                outputs.push(made);
+            }
+        }
+        graph.set_outputs(&outputs);
+        Ok(graph)
+    }
+
+    #[test]
+    fn a_converted_graph_is_consistent() {
+        let mut conversions = 0;
+        for seed in 0..2000 {
+            let graph = Arc::new(draw(seed, 2 + seed % 15).unwrap());
+            let converted = convert(Arc::clone(&graph)).unwrap();
+            let again = Assignment::new(&converted);
+            assert!(again.is_consistent(&converted), "seed {seed}");
+            assert!(Arc::ptr_eq(
+                &convert(Arc::clone(&converted)).unwrap(),
+                &converted
+            ));
+            conversions += converted.nodes().len() - graph.nodes().len();
+            // A value is converted once.
+            let relayouts = converted.nodes().iter().filter_map(|n| match n.op {
+                Op::Relayout(_) => Some(n.inputs[0]),
+                _ => None,
+            });
+            let mut relayouts: Vec<ValueId> = relayouts.collect();
+            let count = relayouts.len();
+            relayouts.sort();
+            relayouts.dedup();
+            assert_eq!(relayouts.len(), count, "seed {seed}");
+        }
+        assert!(conversions > 1000, "{conversions}");
+    }
+
+    #[test]
+    fn tokens_and_plain_images_need_no_conversion() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Fact::f32([2, 7, 32]));
+        let y = graph.push("softmax", Softmax { axis: 2 }, &[x]).unwrap()[0];
+        let z = graph.push("add", Add {}, &[x, y]).unwrap()[0];
+        let picture = graph.input("picture", Fact::f32([2, 3, 8, 8]));
+        let line = graph.push("line", Softmax { axis: 3 }, &[picture]).unwrap()[0];
+        let row = graph.input("row", Fact::f32([2, 48]));
+        let row = graph.push("row", Softmax { axis: 1 }, &[row]).unwrap()[0];
+        graph.set_outputs(&[z, line, row]);
+        let graph = Arc::new(graph);
+        assert!(Arc::ptr_eq(&convert(Arc::clone(&graph)).unwrap(), &graph));
     }
 }

@@ -178,7 +178,10 @@ impl Device for CpuDevice {
     fn supports(&self, op: &Op, inputs: &[&Fact]) -> Result<(), DeviceError> {
         // As a graph of its own, with the conversions that it would have there.
         let mut graph = Graph::new();
-        let inputs: Vec<_> = inputs.iter().map(|f| graph.input("", (*f).clone())).collect();
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|f| graph.input("", (*f).clone()))
+            .collect();
         let pushed = graph.push("", op.clone(), &inputs);
         let outputs = pushed.map_err(|e| unsupported(op, e.to_string()))?;
         graph.set_outputs(&outputs);
@@ -229,14 +232,12 @@ impl Device for CpuDevice {
         match data {
             HostData::U32(data) => storage.as_mut_slice().copy_from_slice(data),
             HostData::F32(data) if fact.dtype == DType::Bits => {
-                let layout = Layout::of(&fact.shape)?;
-                let mut lanes = AlignedBuffer::zeroed(layout.lanes() * size_of::<f32>())?;
-                layout.load_c(data, lanes.as_mut_slice());
-                let vectors = lanes.as_slice::<f32>().chunks(LANES);
-                for (word, lanes) in storage.as_mut_slice::<u16>().iter_mut().zip(vectors) {
-                    let bits = lanes.iter().enumerate();
-                    *word = bits.fold(0, |w, (i, v)| w | u16::from(*v != 0.0) << i);
-                }
+                let words = storage.as_mut_slice::<u16>();
+                words.fill(0);
+                Layout::of(&fact.shape)?.place_c(|element, lane| {
+                    let bit = u16::from(data[element] != 0.0);
+                    words[lane / LANES] |= bit << (lane % LANES);
+                });
             }
             HostData::F32(data) if fact.dtype == DType::U8 => {
                 let bytes = storage.bytes_mut();
@@ -247,21 +248,24 @@ impl Device for CpuDevice {
         Ok(())
     }
 
-    /// Masks are read as zeros and ones.
+    /// Masks are read as zeros and ones, bytes as whole numbers.
     fn read(&self, buffer: &Buffer, data: &mut [f32]) -> Result<(), DeviceError> {
         let fact = buffer.fact();
         let elements = fact.shape.elements()?;
         let storage = storage(buffer)?;
         let of = |n: usize| format!("{n} elements");
         fit("host data", of(elements), of(data.len()))?;
+        let layout = Layout::of(&fact.shape)?;
         match fact.dtype {
-            DType::F32 => Layout::of(&fact.shape)?.store_c(storage.as_slice(), data),
+            DType::F32 => layout.store_c(storage.as_slice(), data),
             DType::Bits => {
                 let words = storage.as_slice::<u16>();
-                let lanes: Vec<f32> = (0..words.len() * LANES)
-                    .map(|i| f32::from(words[i / LANES] >> (i % LANES) & 1))
-                    .collect();
-                Layout::of(&fact.shape)?.store_c(&lanes, data);
+                let bit = |lane: usize| words[lane / LANES] >> (lane % LANES) & 1;
+                layout.place_c(|element, lane| data[element] = f32::from(bit(lane)));
+            }
+            DType::U8 => {
+                let bytes = storage.bytes();
+                layout.place_c(|element, lane| data[element] = f32::from(bytes[lane]));
             }
             _ => return fit("a buffer to read", "f32".into(), fact.to_string()),
         }

@@ -107,11 +107,10 @@ impl CpuExecutable {
         for step in plan.steps() {
             let node = step.node;
             let signature = Signature::new(graph, &assignment, step.index)?;
-            let mut kernel =
-                select(&signature, backend.isa()).map_err(|e| DeviceError::Node {
-                    node: node.name.clone(),
-                    source: Box::new(e),
-                })?;
+            let mut kernel = select(&signature, backend.isa()).map_err(|e| DeviceError::Node {
+                node: node.name.clone(),
+                source: Box::new(e),
+            })?;
             let constants: Vec<_> = node
                 .inputs
                 .iter()

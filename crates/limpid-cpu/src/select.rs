@@ -109,9 +109,7 @@ pub(crate) fn select(s: &Signature<'_>, isa: Isa) -> Result<Box<dyn Kernel>, Dev
         Op::Clip(clip) => Box::new(Elementwise::clip(clip, s)),
         Op::RangeMask(m) => Box::new(RangeMask(m.clip.lower(), m.clip.upper())),
         Op::MaskMul(_) => Box::new(MaskMul),
-        Op::AxisFilter(filter) => {
-            Box::new(AxisFilterKernel::new(filter, s).ok_or_else(no_layout)?)
-        }
+        Op::AxisFilter(filter) => Box::new(AxisFilterKernel::new(filter, s).ok_or_else(no_layout)?),
         Op::Concat(concat) => Box::new(ConcatKernel::new(*concat, s).ok_or_else(no_layout)?),
         Op::Expand(_) => Box::new(Rearrange::stretch(s)),
         Op::Transpose(transpose) => Box::new(Rearrange::transpose(transpose, s)),

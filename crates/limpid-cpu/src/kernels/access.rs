@@ -107,7 +107,9 @@ impl Access {
         }
         let even = match merged[..] {
             [.., inner] if inner.stride == 0 => inner.extent,
-            [.., outer, inner] if outer.stride == 0 && (inner.extent, inner.stride) == (LANES, 1) => {
+            [.., outer, inner]
+                if outer.stride == 0 && (inner.extent, inner.stride) == (LANES, 1) =>
+            {
                 outer.extent * LANES
             }
             _ => 0,
@@ -134,7 +136,7 @@ impl Access {
         {
             return None;
         }
-        let start = self.place(&self.index(at));
+        let start = self.place(at);
         data.get(start..start + len)
     }
 
@@ -146,55 +148,82 @@ impl Access {
         self.even > 0 && span(filled) == span(at) && whole(at) && whole(filled)
     }
 
-    /// The result's number `at` as an index along the axes.
-    fn index(&self, at: usize) -> Vec<usize> {
-        let (mut rest, mut index) = (at, vec![0; self.axes.len()]);
-        for (i, axis) in index.iter_mut().zip(&self.axes).rev() {
-            *i = rest % axis.extent;
+    /// Where the number for the result's `at` lies.
+    fn place(&self, at: usize) -> usize {
+        let (mut rest, mut place) = (at, 0);
+        for axis in self.axes.iter().rev() {
+            place += axis.place(rest % axis.extent);
             rest /= axis.extent;
         }
-        index
-    }
-
-    fn place(&self, index: &[usize]) -> usize {
-        let places = self.axes.iter().zip(index);
-        places.map(|(axis, i)| axis.place(*i)).sum()
+        place
     }
 
     /// Copies the numbers for the result's from `at` on; what stands for
     /// padding has no meaning.
-    pub(super) fn fill<T: Pod + Default>(&self, data: &[T], at: usize, out: &mut [T]) {
+    pub(super) fn fill<T: Pod>(&self, data: &[T], at: usize, out: &mut [T]) {
         let count = out.len().min(self.total.saturating_sub(at));
-        let mut index = self.index(at);
-        let last = self.axes.len() - 1;
-        let inner = self.axes[last];
-        let reach = if inner.is_plain() { inner.extent } else { LANES };
+        let Some((inner, outer)) = self.axes.split_last() else {
+            return;
+        };
+        // The index along the axes, and where that along the outer ones begins.
+        let mut i = at % inner.extent;
+        let (mut rest, mut begin) = (at / inner.extent, 0);
+        let mut index = vec![0; outer.len()];
+        for (i, axis) in index.iter_mut().zip(outer).rev() {
+            *i = rest % axis.extent;
+            begin += axis.place(*i);
+            rest /= axis.extent;
+        }
         let mut done = 0;
         while done < count {
-            let place = self.place(&index);
-            let run = (reach - index[last] % reach).min(inner.extent - index[last]);
-            let run = run.min(count - done);
-            let to = &mut out[done..done + run];
-            match inner.stride {
-                0 => to.fill(data[place]),
-                1 if place + run <= data.len() => to.copy_from_slice(&data[place..place + run]),
-                // Lanes beyond the channels may be beyond the value, too.
-                stride => {
-                    let from = data.get(place..).unwrap_or_default();
-                    for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
-                        *to = *from;
-                    }
-                }
+            let mut run = (inner.extent - i).min(count - done);
+            if !inner.is_plain() {
+                run = run.min(LANES - i % LANES);
             }
+            copy(
+                data,
+                begin + inner.place(i),
+                inner.stride,
+                &mut out[done..done + run],
+            );
             done += run;
-            // The next run, with a carry through the outer axes.
-            index[last] += run;
-            for i in (1..=last).rev() {
-                if index[i] < self.axes[i].extent {
+            i += run;
+            if i < inner.extent {
+                continue;
+            }
+            i = 0;
+            for (i, axis) in index.iter_mut().zip(outer).rev() {
+                begin -= axis.place(*i);
+                *i += 1;
+                if *i < axis.extent {
+                    begin += axis.place(*i);
                     break;
                 }
-                index[i] = 0;
-                index[i - 1] += 1;
+                *i = 0;
+            }
+        }
+    }
+}
+
+/// Copies numbers of which one begins every `stride`.
+#[inline(always)]
+fn copy<T: Pod>(data: &[T], at: usize, stride: usize, to: &mut [T]) {
+    // Lanes beyond the channels may be beyond the value, too.
+    let from = data.get(at..).unwrap_or_default();
+    if let (1, Some(to), Some(from)) = (
+        stride,
+        <&mut [T; LANES]>::try_from(&mut *to).ok(),
+        from.first_chunk(),
+    ) {
+        *to = *from;
+        return;
+    }
+    match stride {
+        0 => to.fill(data[at]),
+        1 if to.len() <= from.len() => to.copy_from_slice(&from[..to.len()]),
+        stride => {
+            for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
+                *to = *from;
             }
         }
     }

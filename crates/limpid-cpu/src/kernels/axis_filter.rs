@@ -13,11 +13,36 @@ use limpid_graph::ops::{AxisFilter, SparseMatrix};
 pub(crate) struct AxisFilterKernel {
     how: How,
     matrix: SparseMatrix,
+    /// The matrix where it does nothing but select.
+    runs: Option<Vec<Run>>,
+}
+
+/// Rows, from one on, that are columns, from one on, or nothing: how many.
+type Run = (usize, Option<usize>, usize);
+
+/// The runs of a matrix that selects; `None` for any other.
+fn runs(matrix: &SparseMatrix) -> Option<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    for row in 0..matrix.rows() {
+        let column = match *matrix.row(row) {
+            [] => None,
+            [(column, 1.0)] => Some(column),
+            _ => return None,
+        };
+        match runs.last_mut() {
+            Some((_, first, count)) if first.map(|c| c + *count) == column => *count += 1,
+            _ => runs.push((row, column, 1)),
+        }
+    }
+    Some(runs)
 }
 
 enum How {
     /// With `outer` and `inner` extents around the axis.
-    Lines { outer: usize, inner: usize },
+    Lines {
+        outer: usize,
+        inner: usize,
+    },
     Channels(Channels),
 }
 
@@ -57,8 +82,11 @@ impl AxisFilterKernel {
             (Some([outer, inner]), Some(_)) => How::Lines { outer, inner },
             _ => How::Channels(channels()?),
         };
-        let matrix = op.matrix.clone();
-        Some(Self { how, matrix })
+        Some(Self {
+            how,
+            runs: runs(&op.matrix),
+            matrix: op.matrix.clone(),
+        })
     }
 }
 
@@ -87,6 +115,7 @@ impl Kernel for AxisFilterKernel {
         cx.pool.each(tasks, |(i, out)| {
             cx.backend.vectorize(Filter {
                 matrix: &self.matrix,
+                runs: self.runs.as_deref(),
                 inner,
                 x: &x[i * whole * from..],
                 out,
@@ -99,6 +128,7 @@ impl Kernel for AxisFilterKernel {
 /// Some of the outer positions.
 struct Filter<'a> {
     matrix: &'a SparseMatrix,
+    runs: Option<&'a [Run]>,
     inner: usize,
     x: &'a [f32],
     out: &'a mut [f32],
@@ -113,6 +143,16 @@ impl Vectorize for Filter<'_> {
         let inner = self.inner;
         let lines = self.out.chunks_mut(rows * inner);
         for (out, x) in lines.zip(self.x.chunks(columns * inner)) {
+            if let Some(runs) = self.runs {
+                for (row, column, count) in runs {
+                    let to = &mut out[row * inner..][..count * inner];
+                    match column {
+                        Some(c) => to.copy_from_slice(&x[c * inner..][..count * inner]),
+                        None => to.fill(0.0),
+                    }
+                }
+                continue;
+            }
             if inner == 1 {
                 for (row, out) in out.iter_mut().enumerate() {
                     let terms = self.matrix.row(row).iter();
@@ -124,7 +164,6 @@ impl Vectorize for Filter<'_> {
                 let line = |c: usize| &x[c * inner..][..inner];
                 match *self.matrix.row(row) {
                     [] => out.fill(0.0),
-                    [(c, 1.0)] => out.copy_from_slice(line(c)),
                     [(c, w), ref rest @ ..] => {
                         for (out, x) in out.iter_mut().zip(line(c)) {
                             *out = w * x;

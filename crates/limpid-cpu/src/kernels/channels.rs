@@ -65,7 +65,12 @@ impl Channels {
                 let (input, step) = (first.input, geometry(inputs[first.input])?.1);
                 let follows = |(lane, terms): (usize, &Vec<Term>)| {
                     let channel = first.channel + lane;
-                    *terms == [Term { input, channel, weight: 1.0 }]
+                    *terms
+                        == [Term {
+                            input,
+                            channel,
+                            weight: 1.0,
+                        }]
                 };
                 let aligned = step == width && first.channel.is_multiple_of(width);
                 if aligned && lanes.iter().enumerate().all(follows) {

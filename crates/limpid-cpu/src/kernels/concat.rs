@@ -27,7 +27,10 @@ struct Part {
 
 enum How {
     /// Of each outer position, the parts' lines with `inner` numbers a position.
-    Lines { outer: usize, inner: usize },
+    Lines {
+        outer: usize,
+        inner: usize,
+    },
     Channels(Channels),
 }
 

@@ -101,7 +101,11 @@ impl Vectorize for Run<'_> {
                 let slice = self.operands[k].slice(self.inputs[k], at, len);
                 slice.unwrap_or(&copies[k].0)
             };
-            self.program.run(&mut registers, operand, out);
+            if S::FUSED {
+                self.program.run::<true>(&mut registers, operand, out);
+            } else {
+                self.program.run::<false>(&mut registers, operand, out);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use limpid_tensor::{AlignedBuffer, Tensor};
 use std::sync::Arc;
 
 /// Up to this many rows, columns rather than rows are shared out among the threads.
-const FEW: usize = 24;
+const FEW: usize = 64;
 
 /// a * b + c.
 pub(crate) struct GemmKernel {
@@ -99,7 +99,7 @@ impl Kernel for GemmKernel {
         // neighbours: the epilogue waits for all of them.
         let whole = step.is_multiple_of(LANES);
         let inside = if whole { finish } else { Default::default() };
-        let part = self.product.task_rows();
+        let part = self.product.task_rows(self.rows, cx.pool.count());
         let mut words = masks.chunks_mut((part * step / LANES).max(1));
         let parts = out[..self.rows * step].chunks_mut(part * step).enumerate();
         let parts = parts.map(|(i, out)| {

@@ -15,7 +15,9 @@ struct Extent {
 
 impl Extent {
     fn of(shape: &[usize]) -> Self {
-        let (length, lines) = shape.split_last().map_or((1, &[][..]), |(l, rest)| (*l, rest));
+        let (length, lines) = shape
+            .split_last()
+            .map_or((1, &[][..]), |(l, rest)| (*l, rest));
         Self {
             lines: lines.iter().product(),
             length,
@@ -90,7 +92,11 @@ impl Kernel for Softmax {
                     let mut sums = [0.0f64; LANES];
                     for v in vectors {
                         for (v, sum) in v.iter_mut().zip(&mut sums) {
-                            *v = math::exp(*v - most);
+                            *v = if S::FUSED {
+                                math::exp::<true>(*v - most)
+                            } else {
+                                math::exp::<false>(*v - most)
+                            };
                             *sum += f64::from(*v);
                         }
                     }

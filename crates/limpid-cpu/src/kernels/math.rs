@@ -1,14 +1,31 @@
 //! Elementary functions in plain additions, multiplications and divisions, so
-//! that they are the same on every machine and instruction set and the
-//! compiler can put them into vectors. (A system's `expf` differs between C
-//! libraries.) None of them branches.
+//! that the compiler can put them into vectors and an instruction set gives the
+//! same numbers on every machine. (A system's `expf` differs between C
+//! libraries.) None of them branches. `FUSED` says whether the set multiplies
+//! and adds in one instruction.
 
 use std::f32::consts::{LN_2, LOG2_E, SQRT_2};
+
+/// a * b + c.
+#[inline(always)]
+fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// The polynomial with these coefficients, the highest power's first.
+#[inline(always)]
+fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut sum = coefficients[0];
+    for c in &coefficients[1..] {
+        sum = fma::<FUSED>(sum, x, *c);
+    }
+    sum
+}
 
 /// e^x within 2 units in the last place, rounded once where the result is
 /// infinite or below the normal numbers.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub(super) fn exp<const FUSED: bool>(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first of
     // which is exact when multiplied by n. The shift rounds to a whole number,
     // which then stands in the lowest bits.
@@ -17,13 +34,19 @@ pub(crate) fn exp(x: f32) -> f32 {
     const LOW: f32 = -2.121_944_4e-4;
     let x = if x < -104.0 { -104.0 } else { x };
     let x = if x > 89.0 { 89.0 } else { x };
-    let shifted = x * LOG2_E + SHIFT;
+    let shifted = fma::<FUSED>(x, LOG2_E, SHIFT);
     let n = shifted - SHIFT;
-    let r = (x - n * HIGH) - n * LOW;
-    let p = 1.0 / 720.0 + r * (1.0 / 5040.0);
-    let p = 1.0 / 24.0 + r * (1.0 / 120.0 + r * p);
-    let p = 0.5 + r * (1.0 / 6.0 + r * p);
-    let p = 1.0 + (r + r * r * p);
+    let r = fma::<FUSED>(-n, LOW, fma::<FUSED>(-n, HIGH, x));
+    let p = [
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ];
+    let p = polynomial::<FUSED, 6>(r, p);
+    let p = 1.0 + fma::<FUSED>(r * r, p, r);
     // 2^n is beyond the normal numbers where e^x is not: it comes in two parts.
     let n = (shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32);
     let half = n >> 1;
@@ -33,7 +56,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// The natural logarithm, within 1 unit in the last place.
 #[inline(always)]
-pub(crate) fn ln(x: f32) -> f32 {
+pub(super) fn ln<const FUSED: bool>(x: f32) -> f32 {
     const SQRT_HALF: u32 = 0x3f35_04f3;
     const HIGH: f32 = 0.693_138_1;
     const LOW: f32 = 9.058_001e-6;
@@ -48,10 +71,10 @@ pub(crate) fn ln(x: f32) -> f32 {
     let f = m - 1.0;
     let s = f / (2.0 + f);
     let (z, half) = (s * s, 0.5 * f * f);
-    let r = z
-        * (0.666_666_6
-            + z * (0.400_009_72 + z * (0.284_987_87 + z * 0.242_790_79)));
-    let finite = s * (half + r) + n * LOW - half + f + n * HIGH;
+    let r = [0.242_790_79, 0.284_987_87, 0.400_009_72, 0.666_666_6];
+    let r = z * polynomial::<FUSED, 4>(z, r);
+    let finite = fma::<FUSED>(s, half + r, n * LOW) - half + f;
+    let finite = fma::<FUSED>(n, HIGH, finite);
     let y = if x == f32::INFINITY { x } else { finite };
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
     // Neither below 0 nor for what is not a number.
@@ -60,7 +83,7 @@ pub(crate) fn ln(x: f32) -> f32 {
 
 /// ln(1 + e) for e in [0, 1], within 2 units in the last place.
 #[inline(always)]
-fn ln_1p_unit(e: f32) -> f32 {
+fn ln_1p_unit<const FUSED: bool>(e: f32) -> f32 {
     // ln u = 2 artanh((u - 1) / (u + 1)), for u or u / 2, whichever is near 1.
     let above = 1.0 + e > SQRT_2;
     let (numerator, denominator) = if above {
@@ -70,66 +93,84 @@ fn ln_1p_unit(e: f32) -> f32 {
     };
     let s = numerator / denominator;
     let z = s * s;
-    let p = 1.0 / 3.0 + z * (1.0 / 5.0 + z * (1.0 / 7.0 + z * (1.0 / 9.0 + z * (1.0 / 11.0))));
-    let ln = 2.0 * s + 2.0 * s * (z * p);
+    let p = [1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0];
+    let p = polynomial::<FUSED, 5>(z, p);
+    let ln = fma::<FUSED>(2.0 * s, z * p, 2.0 * s);
     if above { LN_2 + ln } else { ln }
 }
 
 /// ln(1 + e^x).
 #[inline(always)]
-pub(crate) fn softplus(x: f32) -> f32 {
+pub(super) fn softplus<const FUSED: bool>(x: f32) -> f32 {
     let positive = if x < 0.0 { 0.0 } else { x };
-    positive + ln_1p_unit(exp(-x.abs()))
+    positive + ln_1p_unit::<FUSED>(exp::<FUSED>(-x.abs()))
 }
 
 /// 1 / (1 + e^-x).
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    let e = exp(-x.abs());
+pub(super) fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
+    let e = exp::<FUSED>(-x.abs());
     let above = 1.0 / (1.0 + e);
     if x < 0.0 { e * above } else { above }
 }
 
 /// The hyperbolic tangent, within 2 units in the last place.
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
+pub(super) fn tanh<const FUSED: bool>(x: f32) -> f32 {
     // Near 0 a minimax polynomial (Cephes), elsewhere 1 - 2 / (e^2x + 1).
     let (a, z) = (x.abs(), x * x);
-    let p = -5.704_988_7e-3 * z + 2.063_909e-2;
-    let p = (p * z - 5.373_971_6e-2) * z + 1.333_144_2e-1;
-    let near = (p * z - 3.333_328_2e-1) * z * x + x;
-    let far = (1.0 - 2.0 / (exp(2.0 * a) + 1.0)).copysign(x);
+    let p = [
+        -5.704_988_7e-3,
+        2.063_909e-2,
+        -5.373_971_6e-2,
+        1.333_144_2e-1,
+        -0.333_332_8,
+    ];
+    let near = fma::<FUSED>(polynomial::<FUSED, 5>(z, p) * z, x, x);
+    let far = (1.0 - 2.0 / (exp::<FUSED>(2.0 * a) + 1.0)).copysign(x);
     if a > 0.625 { far } else { near }
 }
 
 /// The error function, within 2 units in the last place.
 #[inline(always)]
-pub(crate) fn erf(x: f32) -> f32 {
+pub(super) fn erf<const FUSED: bool>(x: f32) -> f32 {
     // Minimax polynomials of erf(x) / x - 1 in x^2, and of ln(1 - erf(x)) in x.
     let (a, z) = (x.abs(), x * x);
-    let p = -5.967_617e-4 * z + 4.991_194_2e-3;
-    let p = (p * z - 2.676_813_5e-2) * z + 1.128_199_25e-1;
-    let near = ((p * z - 3.761_253_4e-1) * z + 1.283_791_7e-1) * x + x;
-    let p = -1.728_534_7e-5 * a + 3.831_971_3e-4;
-    let p = p * z + (-3.883_964_4e-3 * a + 2.425_462_2e-2);
-    let p = (p * a - 1.067_778_8e-1) * a - 6.348_466_9e-1;
-    let p = (p * a - 1.287_175_1e-1) * a - a;
+    let p = [
+        -5.967_617e-4,
+        4.991_194_2e-3,
+        -2.676_813_5e-2,
+        1.128_199_25e-1,
+        -3.761_253_4e-1,
+        1.283_791_7e-1,
+    ];
+    let near = fma::<FUSED>(polynomial::<FUSED, 6>(z, p), x, x);
+    let p = [
+        -1.728_534_7e-5,
+        3.831_971_3e-4,
+        -3.883_964_4e-3,
+        2.425_462_2e-2,
+        -1.067_778_8e-1,
+        -0.634_846_7,
+        -1.287_175_1e-1,
+    ];
+    let p = fma::<FUSED>(polynomial::<FUSED, 7>(a, p), a, -a);
     // The polynomial holds to where nothing is left of 1 - erf.
     let p = if a > 5.0 { -25.0 } else { p };
-    let far = (1.0 - exp(p)).copysign(x);
+    let far = (1.0 - exp::<FUSED>(p)).copysign(x);
     let y = if a > 0.927_734_4 { far } else { near };
     if x.is_nan() { x } else { y }
 }
 
 /// The sine, within 1 unit in the last place, of angles up to 2^26.
 #[inline(always)]
-pub(crate) fn sin(x: f32) -> f32 {
+pub(super) fn sin(x: f32) -> f32 {
     sin_of_turn(x, 0)
 }
 
 /// The cosine; as [`sin`].
 #[inline(always)]
-pub(crate) fn cos(x: f32) -> f32 {
+pub(super) fn cos(x: f32) -> f32 {
     sin_of_turn(x, 1)
 }
 
@@ -193,11 +234,15 @@ fn exp2(y: f64) -> f64 {
 
 /// a to the power of b, with the special values of IEEE 754.
 #[inline(always)]
-pub(crate) fn pow(a: f32, b: f32) -> f32 {
+pub(super) fn pow(a: f32, b: f32) -> f32 {
     let x = a.abs();
     let log = log2(f64::from(x));
     let log = if x == 0.0 { f64::NEG_INFINITY } else { log };
-    let log = if x == f32::INFINITY { f64::INFINITY } else { log };
+    let log = if x == f32::INFINITY {
+        f64::INFINITY
+    } else {
+        log
+    };
     let size = exp2(f64::from(b) * log) as f32;
     let whole = b.floor() == b;
     let half = b * 0.5;
@@ -233,21 +278,26 @@ mod tests {
 
     #[test]
     fn close_to_the_exact_functions() {
-        assert!(worst([-103.0, 88.7], exp, f64::exp) <= 2.0);
-        assert!(worst([-1.0, 1.0], exp, f64::exp) <= 2.0);
-        assert!(worst([0.0001, 3.0], ln, f64::ln) <= 1.0);
-        assert!(worst([1e-38, 1e30], ln, f64::ln) <= 1.0);
-        assert!(worst([1e-45, 1e-38], ln, f64::ln) <= 1.0);
-        assert!(worst([-20.0, 20.0], tanh, f64::tanh) <= 2.0);
-        assert!(worst([-1.0, 1.0], tanh, f64::tanh) <= 2.0);
+        close::<false>();
+        close::<true>();
         assert!(worst([-9.0, 9.0], sin, f64::sin) <= 1.0);
         assert!(worst([-6e7, 6e7], cos, f64::cos) <= 1.0);
-        assert!(worst([0.0, 1.0], ln_1p_unit, f64::ln_1p) <= 2.0);
+    }
+
+    fn close<const F: bool>() {
+        assert!(worst([-103.0, 88.7], exp::<F>, f64::exp) <= 2.0);
+        assert!(worst([-1.0, 1.0], exp::<F>, f64::exp) <= 2.0);
+        assert!(worst([0.0001, 3.0], ln::<F>, f64::ln) <= 1.0);
+        assert!(worst([1e-38, 1e30], ln::<F>, f64::ln) <= 1.0);
+        assert!(worst([1e-45, 1e-38], ln::<F>, f64::ln) <= 1.0);
+        assert!(worst([-20.0, 20.0], tanh::<F>, f64::tanh) <= 2.0);
+        assert!(worst([-1.0, 1.0], tanh::<F>, f64::tanh) <= 2.0);
+        assert!(worst([0.0, 1.0], ln_1p_unit::<F>, f64::ln_1p) <= 2.0);
         let sigmoid64 = |x: f64| 1.0 / (1.0 + (-x).exp());
-        assert!(worst([-87.0, 87.0], sigmoid, sigmoid64) <= 3.0);
+        assert!(worst([-87.0, 87.0], sigmoid::<F>, sigmoid64) <= 3.0);
         let erf64 = |x: f64| limpid_graph::formula::Unary::Erf.apply(x);
-        assert!(worst([-6.0, 6.0], erf, erf64) <= 2.0);
-        assert!(worst([-1.0, 1.0], erf, erf64) <= 2.0);
+        assert!(worst([-6.0, 6.0], erf::<F>, erf64) <= 2.0);
+        assert!(worst([-1.0, 1.0], erf::<F>, erf64) <= 2.0);
     }
 
     #[test]
@@ -264,8 +314,12 @@ mod tests {
             }
         }
         let (inf, nan) = (f32::INFINITY, f32::NAN);
-        for a in [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, inf, -inf, nan, 1e-40] {
-            for b in [0.0, 1.0, -1.0, 2.0, 0.5, -0.5, 3.0, -3.0, 1e9, inf, -inf, nan] {
+        for a in [
+            0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, inf, -inf, nan, 1e-40,
+        ] {
+            for b in [
+                0.0, 1.0, -1.0, 2.0, 0.5, -0.5, 3.0, -3.0, 1e9, inf, -inf, nan,
+            ] {
                 let (found, exact) = (pow(a, b), f64::from(a).powf(f64::from(b)) as f32);
                 assert!(
                     found.to_bits() == exact.to_bits() || found.is_nan() && exact.is_nan(),
@@ -277,18 +331,56 @@ mod tests {
 
     #[test]
     fn ends() {
+        ends_of::<false>();
+        ends_of::<true>();
+    }
+
+    fn ends_of<const F: bool>() {
         let inf = f32::INFINITY;
-        assert_eq!((exp(0.0), exp(-1e30), exp(-inf)), (1.0, 0.0, 0.0));
-        assert_eq!((exp(88.73), exp(1e30), exp(inf)), (inf, inf, inf));
-        assert_eq!((exp(-104.0), exp(-103.9)), (0.0, f32::from_bits(1)));
-        assert_eq!((softplus(-200.0), softplus(200.0)), (0.0, 200.0));
-        assert_eq!((sigmoid(-200.0), sigmoid(0.0), sigmoid(200.0)), (0.0, 0.5, 1.0));
-        assert_eq!((tanh(-inf), tanh(40.0), erf(-inf), erf(9.0)), (-1.0, 1.0, -1.0, 1.0));
-        assert_eq!((ln(0.0), ln(-0.0), ln(1.0), ln(inf)), (-inf, -inf, 0.0, inf));
-        for f in [exp, ln, softplus, sigmoid, tanh, erf, sin, cos] {
+        assert_eq!(
+            (exp::<F>(0.0), exp::<F>(-1e30), exp::<F>(-inf)),
+            (1.0, 0.0, 0.0)
+        );
+        assert_eq!(
+            (exp::<F>(88.73), exp::<F>(1e30), exp::<F>(inf)),
+            (inf, inf, inf)
+        );
+        assert_eq!(
+            (exp::<F>(-104.0), exp::<F>(-103.9)),
+            (0.0, f32::from_bits(1))
+        );
+        assert_eq!((softplus::<F>(-200.0), softplus::<F>(200.0)), (0.0, 200.0));
+        assert_eq!(
+            (sigmoid::<F>(-200.0), sigmoid::<F>(0.0), sigmoid::<F>(200.0)),
+            (0.0, 0.5, 1.0)
+        );
+        assert_eq!(
+            (
+                tanh::<F>(-inf),
+                tanh::<F>(40.0),
+                erf::<F>(-inf),
+                erf::<F>(9.0)
+            ),
+            (-1.0, 1.0, -1.0, 1.0)
+        );
+        assert_eq!(
+            (ln::<F>(0.0), ln::<F>(-0.0), ln::<F>(1.0), ln::<F>(inf)),
+            (-inf, -inf, 0.0, inf)
+        );
+        let all = [
+            exp::<F>,
+            ln::<F>,
+            softplus::<F>,
+            sigmoid::<F>,
+            tanh::<F>,
+            erf::<F>,
+            sin,
+            cos,
+        ];
+        for f in all {
             assert!(f(f32::NAN).is_nan());
         }
-        assert!(ln(-1.0).is_nan() && sin(inf).is_nan());
+        assert!(ln::<F>(-1.0).is_nan() && sin(inf).is_nan());
         assert!(sin(1e30).abs() <= 1.0);
     }
 }

@@ -7,10 +7,9 @@ use crate::select::Signature;
 use crate::simd::{LANES, Simd, Vectorize};
 use limpid_device::DeviceError;
 use limpid_graph::ops::{MaxPool, MaxPoolGradient};
-use std::ops::Range;
 
 /// A window over planes of some lanes a pixel.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Windows {
     pool: MaxPool,
     /// The padding at the top and left.
@@ -22,6 +21,9 @@ struct Windows {
     /// Sixteen lanes, or one.
     lanes: usize,
     planes: usize,
+    /// Down and across, for each window, the taps that are inside: where they
+    /// lie, and their share of the tap's number.
+    taps: [Vec<Vec<(usize, u32)>>; 2],
 }
 
 impl Windows {
@@ -34,14 +36,27 @@ impl Windows {
         };
         let [[n, c, h, w], [.., oh, ow]] = own;
         let pads = pool.pads([h, w]);
-        Some(Self {
+        let mut windows = Self {
             pool,
             pads: [pads[0], pads[1]],
             from: [h, w],
             to: [oh, ow],
             lanes,
             planes: n * c.div_ceil(lanes),
-        })
+            taps: [vec![], vec![]],
+        };
+        windows.taps = [0, 1].map(|axis| {
+            let share = if axis == 0 { pool.kernel[1] } else { 1 };
+            let taps = |position| {
+                let inside = (0..pool.kernel[axis]).filter_map(|tap| {
+                    let at = windows.place(axis, position, tap)?;
+                    Some((at, (tap * share) as u32))
+                });
+                inside.collect()
+            };
+            (0..windows.to[axis]).map(taps).collect()
+        });
+        Some(windows)
     }
 
     /// The numbers of a plane that the window slides over.
@@ -52,17 +67,6 @@ impl Windows {
     /// The numbers of a plane of windows.
     fn output(&self) -> usize {
         self.to[0] * self.to[1] * self.lanes
-    }
-
-    /// The taps of a window that are inside along an axis.
-    #[inline(always)]
-    fn inside(&self, axis: usize, position: usize) -> Range<usize> {
-        let dilation = self.pool.dilations[axis];
-        let start = position * self.pool.strides[axis];
-        let before = self.pads[axis].saturating_sub(start).div_ceil(dilation);
-        let room = (self.from[axis] + self.pads[axis]).saturating_sub(start);
-        let end = room.div_ceil(dilation).min(self.pool.kernel[axis]);
-        before.min(end)..end
     }
 
     /// Where a tap of a window lies along an axis, if it is inside.
@@ -83,12 +87,7 @@ pub(crate) struct MaxPoolKernel {
 
 impl MaxPoolKernel {
     /// The kernel of a pooling; `None` where the layouts have none.
-    pub(crate) fn new(
-        pool: MaxPool,
-        s: &Signature<'_>,
-        values: bool,
-        bytes: bool,
-    ) -> Option<Self> {
+    pub(crate) fn new(pool: MaxPool, s: &Signature<'_>, values: bool, bytes: bool) -> Option<Self> {
         let windows = Windows::new(pool, s.read[0], s.written[0])?;
         Some(Self {
             windows,
@@ -109,11 +108,15 @@ impl Kernel for MaxPoolKernel {
         let (input, output) = (windows.input(), windows.output());
         let mut outs = io.outputs.iter_mut();
         let mut values: &mut [f32] = &mut [];
-        if self.values && let Some(out) = outs.next() {
+        if self.values
+            && let Some(out) = outs.next()
+        {
             values = bytemuck::cast_slice_mut(out);
         }
         let mut bytes: &mut [u8] = &mut [];
-        if self.bytes && let Some(out) = outs.next() {
+        if self.bytes
+            && let Some(out) = outs.next()
+        {
             bytes = out;
         }
         let (mut values, mut bytes) = (values.chunks_mut(output), bytes.chunks_mut(output));
@@ -123,54 +126,58 @@ impl Kernel for MaxPoolKernel {
         });
         cx.pool.each(tasks.collect(), |(i, values, bytes)| {
             let x = &x[i * input..][..input];
-            if windows.lanes == LANES {
-                cx.backend.vectorize(Plane::<LANES>(windows, x, values, bytes));
-            } else {
-                cx.backend.vectorize(Plane::<1>(windows, x, values, bytes));
+            let all = (windows, x, values, bytes);
+            match (windows.lanes, self.bytes) {
+                (LANES, true) => cx.backend.vectorize(Plane::<LANES, true>(all)),
+                (LANES, false) => cx.backend.vectorize(Plane::<LANES, false>(all)),
+                (_, true) => cx.backend.vectorize(Plane::<1, true>(all)),
+                (_, false) => cx.backend.vectorize(Plane::<1, false>(all)),
             }
         });
         Ok(())
     }
 }
 
-struct Plane<'a, const L: usize>(&'a Windows, &'a [f32], &'a mut [f32], &'a mut [u8]);
+/// A plane: what is read, and where values and bytes go.
+type Planes<'a> = (&'a Windows, &'a [f32], &'a mut [f32], &'a mut [u8]);
 
-impl<const L: usize> Vectorize for Plane<'_, L> {
+struct Plane<'a, const L: usize, const BYTES: bool>(Planes<'a>);
+
+impl<const L: usize, const BYTES: bool> Vectorize for Plane<'_, L, BYTES> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self(windows, x, values, bytes) = self;
-        let Windows { pool, pads, .. } = windows;
+        let Self((windows, x, values, bytes)) = self;
         let x = x.as_chunks::<L>().0;
+        let width = windows.from[1];
         let (values, bytes) = (values.as_chunks_mut::<L>().0, bytes.as_chunks_mut::<L>().0);
-        for oy in 0..windows.to[0] {
-            let rows = windows.inside(0, oy);
-            for ox in 0..windows.to[1] {
-                let columns = windows.inside(1, ox);
-                let first = rows.start * pool.kernel[1] + columns.start;
-                let (mut best, mut tap) = ([f32::NEG_INFINITY; L], [first as u32; L]);
-                for ky in rows.clone() {
-                    let y = oy * pool.strides[0] + ky * pool.dilations[0] - pads[0];
-                    for kx in columns.clone() {
-                        let at = ox * pool.strides[1] + kx * pool.dilations[1] - pads[1];
-                        let v = &x[y * windows.from[1] + at];
-                        let index = (ky * pool.kernel[1] + kx) as u32;
+        let mut at = 0;
+        for rows in &windows.taps[0] {
+            for columns in &windows.taps[1] {
+                let mut best = [f32::NEG_INFINITY; L];
+                // The first tap inside stands for elements of minus infinity.
+                let first = rows.first().zip(columns.first());
+                let mut index = [first.map_or(0, |(row, column)| row.1 + column.1); L];
+                for (y, row) in rows {
+                    for (at, column) in columns {
+                        let (v, tap) = (&x[y * width + at], row + column);
                         for l in 0..L {
-                            let nan = v[l].is_nan() & !best[l].is_nan();
-                            let wins = (v[l] > best[l]) | nan;
+                            let wins = (v[l] > best[l]) | (v[l].is_nan() & !best[l].is_nan());
                             best[l] = if wins { v[l] } else { best[l] };
-                            tap[l] = if wins { index } else { tap[l] };
+                            if BYTES {
+                                index[l] = if wins { tap } else { index[l] };
+                            }
                         }
                     }
                 }
-                let at = oy * windows.to[1] + ox;
                 if let Some(value) = values.get_mut(at) {
                     *value = best;
                 }
                 if let Some(byte) = bytes.get_mut(at) {
-                    *byte = tap.map(|t| t as u8);
+                    *byte = index.map(|t| t as u8);
                 }
+                at += 1;
             }
         }
     }

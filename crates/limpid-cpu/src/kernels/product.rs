@@ -66,11 +66,12 @@ impl Product {
         self.spec.outputs.next_multiple_of(LANES)
     }
 
-    /// Rows of a task: as many as stay in the cache, but no fewer than make
-    /// reading the right factor worth while.
-    pub(super) fn task_rows(&self) -> usize {
+    /// Rows of a task where `threads` share `rows`: no more than stay in the
+    /// cache, but enough to make reading the right factor worth while.
+    pub(super) fn task_rows(&self, rows: usize, threads: usize) -> usize {
         let fit = CACHED / size_of::<f32>() / self.spec.inputs.max(1);
-        fit.clamp(24, 504) / 12 * 12
+        let tasks = rows.div_ceil(fit.clamp(24, 504));
+        rows.div_ceil(tasks.next_multiple_of(threads.max(1)))
     }
 
     /// Some tiles of some rows; rows of the result begin every `step` floats
@@ -145,8 +146,20 @@ impl Product {
         for (i, out) in out.chunks_mut(part * step).enumerate() {
             let rows = out.len() / step;
             let start = left.start + i * part * left.row;
-            let left = Left { start, rows, ..left };
-            self.tiles(backend, &self.tiles, left, pack, then, (work, padded), masks);
+            let left = Left {
+                start,
+                rows,
+                ..left
+            };
+            self.tiles(
+                backend,
+                &self.tiles,
+                left,
+                pack,
+                then,
+                (work, padded),
+                masks,
+            );
             for (to, from) in out.chunks_mut(step).zip(work.chunks(padded)) {
                 to.copy_from_slice(&from[..step]);
             }
@@ -187,6 +200,50 @@ impl Product {
             let width = row.min(step - first);
             for (to, from) in out.chunks_mut(step).zip(own.chunks(row)) {
                 to[first..first + width].copy_from_slice(&from[..width]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+    use crate::pool::Pool;
+
+    /// How rows and columns are shared out is a matter of the batch.
+    #[test]
+    fn few_rows_have_the_bits_of_many() {
+        let (rows, depth, pool) = (31, 200, Pool::new(1).unwrap());
+        let number = |i: usize| (i * 7919 % 1013) as f32 / 500.0 - 1.0;
+        let data: Vec<f32> = (0..rows * depth).map(number).collect();
+        for isa in Isa::available() {
+            let backend = Backend::new(isa).unwrap();
+            let cx = Context {
+                backend,
+                pool: &pool,
+            };
+            for columns in [7, 96, 131] {
+                let product = Product::new(depth, columns, false, isa.tile_vectors());
+                let weights: Vec<f32> = (0..depth * columns).map(number).collect();
+                let mut pack = vec![0.0; product.packed];
+                product
+                    .spec
+                    .pack_matrix(&product.tiles, &weights, &mut pack);
+                let left = Left {
+                    data: &data,
+                    start: 0,
+                    row: depth,
+                    column: 1,
+                    rows,
+                };
+                let (mut many, mut few) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
+                let to = (&mut many[..], columns);
+                let (then, mut work) = (Then::default(), Vec::new());
+                product.rows(backend, left, &pack, then, to, &mut [], &mut work);
+                let mut work = vec![0.0; rows * product.padded()];
+                product.few_rows(left, &pack, None, (&mut few, columns), &mut work, cx);
+                assert_eq!(many, few, "{isa} {columns}");
             }
         }
     }

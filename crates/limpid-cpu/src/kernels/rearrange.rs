@@ -102,7 +102,8 @@ impl Kernel for Rearrange {
     }
 }
 
-fn copy<T: Pod + Default + Send + Sync>(access: &Access, from: &[T], to: &mut [T], cx: Context<'_>) {
+fn copy<T: Pod + Send + Sync>(access: &Access, from: &[T], to: &mut [T], cx: Context<'_>) {
     let tasks = to.chunks_mut(TASK).enumerate().collect();
-    cx.pool.each(tasks, |(i, to)| access.fill(from, i * TASK, to));
+    cx.pool
+        .each(tasks, |(i, to)| access.fill(from, i * TASK, to));
 }

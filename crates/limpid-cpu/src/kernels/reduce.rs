@@ -97,7 +97,13 @@ impl ReduceKernel {
                 let (block, lane) = ((blocks, true), (LANES, true));
                 Some(vec![(n, own), block, (h, rows), (w, columns), lane])
             }
-            _ => Some(shape.iter().enumerate().map(|(i, d)| (*d, kept(i))).collect()),
+            _ => Some(
+                shape
+                    .iter()
+                    .enumerate()
+                    .map(|(i, d)| (*d, kept(i)))
+                    .collect(),
+            ),
         };
         Self {
             input,
@@ -141,7 +147,8 @@ impl Kernel for ReduceKernel {
         let of = |wanted: bool| -> Vec<(usize, usize)> {
             let all = outer.iter().zip(&strides);
             let own = all.filter(|((_, kept), _)| *kept == wanted);
-            own.map(|((extent, _), stride)| (*extent, *stride)).collect()
+            own.map(|((extent, _), stride)| (*extent, *stride))
+                .collect()
         };
         let (kept, reduced) = (of(true), of(false));
         let count = kept.iter().map(|a| a.0).product::<usize>();
@@ -214,9 +221,13 @@ impl Reduction<'_> {
     }
 }
 
+/// The larger; what is no number where one is none.
 #[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if (a >= b) | a.is_nan() { a } else { b }
+fn larger<T: PartialOrd>(a: T, b: T) -> T {
+    // Nothing but what is no number is unequal to itself.
+    #[allow(clippy::eq_op)]
+    let stays = (a >= b) | (a != a);
+    if stays { a } else { b }
 }
 
 /// Neighbours in a line of the result, from an element of it on.
@@ -323,11 +334,11 @@ impl ReduceKernel {
                 }
                 let v = f64::from(from[lane]);
                 let result = &mut results[at];
-                if !self.largest {
-                    *result += v;
-                } else if !result.is_nan() && !(*result >= v) {
-                    *result = v;
-                }
+                *result = if self.largest {
+                    larger(*result, v)
+                } else {
+                    *result + v
+                };
             });
         }
         let mut rounded = scratch::<f32>(count)?;
