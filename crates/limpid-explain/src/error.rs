@@ -34,9 +34,7 @@ pub enum ExplainError {
         message: String,
     },
     /// The model has no layer that a class activation map can use by default.
-    #[error(
-        "{method}: the model has no layer that is a map of the picture"
-    )]
+    #[error("{method}: the model has no layer that is a map of the picture")]
     NoCamLayer {
         /// The method.
         method: String,

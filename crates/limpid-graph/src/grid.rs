@@ -99,7 +99,12 @@ impl Grid {
                     before,
                 } => {
                     let token = stride(t);
-                    Some(grid(rows, columns, before * token, [columns * token, token]))
+                    Some(grid(
+                        rows,
+                        columns,
+                        before * token,
+                        [columns * token, token],
+                    ))
                 }
                 _ => None,
             },
@@ -115,7 +120,9 @@ impl Grid {
 pub fn grids(graph: &Graph) -> Vec<Option<Grid>> {
     let axes = follow(graph);
     let values = graph.values().iter().zip(&axes);
-    values.map(|(v, axes)| Grid::of(&v.fact.shape, axes)).collect()
+    values
+        .map(|(v, axes)| Grid::of(&v.fact.shape, axes))
+        .collect()
 }
 
 /// The layer that a class activation map uses by default: what the last pooling
@@ -130,7 +137,9 @@ pub fn default_layer(graph: &Graph) -> Option<String> {
     let is_map = |v: ValueId| grid(v).is_some_and(|g| g.is_map());
     let name = |v: ValueId| {
         let names = graph.layers().iter().filter(|(_, value)| **value == v);
-        names.map(|(name, _)| name).min_by_key(|name| (name.len(), name.as_str()))
+        names
+            .map(|(name, _)| name)
+            .min_by_key(|name| (name.len(), name.as_str()))
     };
     let named_map = |v: ValueId| if is_map(v) { name(v) } else { None };
     let pools = |node: &&Node| match &node.op {
@@ -146,7 +155,11 @@ pub fn default_layer(graph: &Graph) -> Option<String> {
     {
         return Some(name.clone());
     }
-    let attention = graph.nodes().iter().rev().find(|n| matches!(n.op, Op::Softmax(_)));
+    let attention = graph
+        .nodes()
+        .iter()
+        .rev()
+        .find(|n| matches!(n.op, Op::Softmax(_)));
     let before = attention.and_then(|node| {
         let mut last = None;
         for v in upstream(graph, node.inputs[0]) {
@@ -178,7 +191,11 @@ fn upstream(graph: &Graph, from: ValueId) -> impl Iterator<Item = ValueId> {
 /// Whether these are the axes of a picture's rows and columns.
 fn over_the_picture(axes: &[Axis], reduced: &[usize]) -> bool {
     let spatial = |a: &Axis| !matches!(a, Axis::Other);
-    let mut found = axes.iter().enumerate().filter(|(_, a)| spatial(a)).peekable();
+    let mut found = axes
+        .iter()
+        .enumerate()
+        .filter(|(_, a)| spatial(a))
+        .peekable();
     found.peek().is_some()
         && found.all(|(i, _)| reduced.contains(&i))
         && reduced.iter().all(|i| axes.get(*i).is_some_and(spatial))
@@ -229,8 +246,17 @@ fn axes_of(op: &Op, operands: &[(&[usize], &[Axis])], dims: &[usize]) -> Vec<Axi
             let mut out = joined(operands, dims);
             let mut start = 0;
             for (dims, axes) in operands {
-                if let Axis::Cells { rows, columns, before } = axes[op.axis] {
-                    out[op.axis] = Axis::Cells { rows, columns, before: before + start };
+                if let Axis::Cells {
+                    rows,
+                    columns,
+                    before,
+                } = axes[op.axis]
+                {
+                    out[op.axis] = Axis::Cells {
+                        rows,
+                        columns,
+                        before: before + start,
+                    };
                 }
                 start += dims[op.axis];
             }
@@ -246,14 +272,17 @@ fn axes_of(op: &Op, operands: &[(&[usize], &[Axis])], dims: &[usize]) -> Vec<Axi
         }
         Op::Gemm(_) => {
             let mut out = axes.to_vec();
-            out.last_mut().into_iter().for_each(|last| *last = Axis::Other);
+            out.last_mut()
+                .into_iter()
+                .for_each(|last| *last = Axis::Other);
             out
         }
         Op::Normalize(_) if dims != from => other(),
         Op::Softmax(_) | Op::Normalize(_) | Op::BatchNormalization(_) => axes.to_vec(),
         Op::ReduceSum(_) | Op::ReduceMax(_) => {
             let kept = axes.iter().zip(from).zip(dims);
-            kept.map(|((a, f), d)| if f == d { *a } else { Axis::Other }).collect()
+            kept.map(|((a, f), d)| if f == d { *a } else { Axis::Other })
+                .collect()
         }
         op if op.formula(operands.len()).is_some() => joined(operands, dims),
         Op::Expand(_) => joined(operands, dims),
@@ -275,10 +304,19 @@ fn joined(operands: &[(&[usize], &[Axis])], dims: &[usize]) -> Vec<Axis> {
 /// A filter along tokens keeps a grid that it moves as a whole.
 fn filtered(op: &AxisFilter, axes: &[Axis]) -> Vec<Axis> {
     let mut out = axes.to_vec();
-    if let Axis::Cells { rows, columns, before } = axes[op.axis] {
+    if let Axis::Cells {
+        rows,
+        columns,
+        before,
+    } = axes[op.axis]
+    {
         let moved = moved_to(&op.matrix, before, rows * columns);
         out[op.axis] = match moved {
-            Some(before) => Axis::Cells { rows, columns, before },
+            Some(before) => Axis::Cells {
+                rows,
+                columns,
+                before,
+            },
             None => Axis::Other,
         };
     }
@@ -324,7 +362,8 @@ fn reshaped(from: &[usize], axes: &[Axis], to: &[usize]) -> Vec<Axis> {
 /// The axes of one group of a reshape.
 fn regrouped(from: &[usize], axes: &[Axis], to: &[usize]) -> Vec<Axis> {
     // Axes of one element say nothing but where they alone remain.
-    let long = |dims: &[usize]| -> Vec<usize> { (0..dims.len()).filter(|i| dims[*i] > 1).collect() };
+    let long =
+        |dims: &[usize]| -> Vec<usize> { (0..dims.len()).filter(|i| dims[*i] > 1).collect() };
     let (sources, targets) = (long(from), long(to));
     let read: Vec<Axis> = sources.iter().map(|i| axes[*i]).collect();
     let made: Vec<Axis> = match (&read[..], &targets[..]) {
@@ -338,14 +377,25 @@ fn regrouped(from: &[usize], axes: &[Axis], to: &[usize]) -> Vec<Axis> {
         ([Axis::Columns, Axis::InnerColumns], [_]) => vec![Axis::Columns],
         ([Axis::Rows], [_, _]) => vec![Axis::Rows, Axis::InnerRows],
         ([Axis::Columns], [_, _]) => vec![Axis::Columns, Axis::InnerColumns],
-        ([Axis::Cells { rows, columns, before: 0 }], [y, x])
-            if to[*y] == *rows && to[*x] == *columns =>
-        {
+        (
+            [
+                Axis::Cells {
+                    rows,
+                    columns,
+                    before: 0,
+                },
+            ],
+            [y, x],
+        ) if to[*y] == *rows && to[*x] == *columns => {
             vec![Axis::Rows, Axis::Columns]
         }
         _ => vec![Axis::Other; targets.len()],
     };
-    let mut out = if from.len() == to.len() { axes.to_vec() } else { vec![Axis::Other; to.len()] };
+    let mut out = if from.len() == to.len() {
+        axes.to_vec()
+    } else {
+        vec![Axis::Other; to.len()]
+    };
     for (i, axis) in targets.into_iter().zip(made) {
         out[i] = axis;
     }

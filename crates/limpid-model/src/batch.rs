@@ -62,7 +62,9 @@ pub(crate) fn classes(
                 wrong(format!("node `{}`", short(&node.name)), reason)
             };
             if mixes(&one, node, &depends) {
-                return Err(refused("mixes the pictures of a batch: it works along the first axis".into()));
+                return Err(refused(
+                    "mixes the pictures of a batch: it works along the first axis".into(),
+                ));
             }
             let inputs: Vec<&Fact> = node.inputs.iter().map(|v| &facts[v.index()]).collect();
             let made = node.op.infer(&inputs).map_err(|e| {
@@ -101,7 +103,10 @@ pub(crate) fn classes(
 /// Whether a node works along the batch's axis in a way that leaves its extent.
 fn mixes(graph: &Graph, node: &Node, depends: &[bool]) -> bool {
     let read = node.inputs.iter().any(|v| depends[v.index()]);
-    let rank = node.inputs.first().map_or(0, |v| graph.fact(*v).shape.len());
+    let rank = node
+        .inputs
+        .first()
+        .map_or(0, |v| graph.fact(*v).shape.len());
     let along = match &node.op {
         Op::AxisFilter(op) => op.axis == 0,
         Op::Concat(op) => op.axis == 0,

@@ -40,7 +40,9 @@ impl Model {
     /// names it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let directory = path.as_ref();
-        let onnx = directory.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+        let onnx = directory
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
         if onnx && !directory.is_dir() {
             return Self::open_onnx(directory);
         }
@@ -83,7 +85,10 @@ impl Model {
             return Err(not("it has neither config.json nor graph.json"));
         };
         let (description, config) = match description {
-            Some(d) => (Some(d), transformers::with_preprocessing(directory, &config)?),
+            Some(d) => (
+                Some(d),
+                transformers::with_preprocessing(directory, &config)?,
+            ),
             None if config.architecture()?.is_some() => (None, config),
             None => match transformers::read(directory, &config)? {
                 Some((description, config)) => (Some(description), config),

@@ -104,7 +104,10 @@ impl Config {
         };
         match value.as_array().map(Vec::as_slice) {
             Some([Value::String(class)]) => Ok(Some(class)),
-            _ => Err(self.wrong(&key, "must be a list of one class, such as [\"ViTForImageClassification\"]")),
+            _ => Err(self.wrong(
+                &key,
+                "must be a list of one class, such as [\"ViTForImageClassification\"]",
+            )),
         }
     }
 
@@ -171,7 +174,10 @@ impl Config {
         };
         let names = value.as_object().and_then(named);
         names.map(Some).ok_or_else(|| {
-            self.wrong(&key, "must give a text for each index from 0, such as {\"0\": \"cat\"}")
+            self.wrong(
+                &key,
+                "must give a text for each index from 0, such as {\"0\": \"cat\"}",
+            )
         })
     }
 

@@ -147,7 +147,10 @@ impl Description {
             tensors.insert(name.to_owned(), Arc::new(weights.tensor(name)?));
         }
         for node in &self.nodes {
-            let inputs = node.inputs.iter().map(|name| tensors.get(name).map(|t| &**t));
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|name| tensors.get(name).map(|t| &**t));
             let Some(inputs) = inputs.collect::<Option<Vec<&Tensor>>>() else {
                 continue;
             };
@@ -250,7 +253,10 @@ impl Description {
                 } else {
                     "no node makes"
                 };
-                self.wrong(place.to_owned(), format!("is `{}`, which {why}", short(value)))
+                self.wrong(
+                    place.to_owned(),
+                    format!("is `{}`, which {why}", short(value)),
+                )
             })
         };
         for (layer, value) in &self.layers {

@@ -10,7 +10,9 @@ use std::path::Path;
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
 /// PIL's numbers of its filters.
-const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
+const FILTERS: [&str; 6] = [
+    "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming",
+];
 
 /// The network that `config` names by its class, and the configuration with the
 /// keys of a bundle; `None` where it names no class.
@@ -24,8 +26,12 @@ pub(crate) fn read(
     let Some(class) = config.transformers_class()? else {
         return Ok(None);
     };
-    let description = Description::of_transformers(class, config.keys())?
-        .map_err(|reason| config.wrong("architectures", &format!("{reason}; export the network to a bundle with a graph.json, or to ONNX")))?;
+    let description = Description::of_transformers(class, config.keys())?.map_err(|reason| {
+        config.wrong(
+            "architectures",
+            &format!("{reason}; export the network to a bundle with a graph.json, or to ONNX"),
+        )
+    })?;
     Ok(Some((description, with_preprocessing(directory, config)?)))
 }
 
@@ -65,8 +71,11 @@ fn keys(processor: &Config) -> Result<Map<String, Value>, ModelError> {
         keys.insert("std".to_owned(), json!([1.0, 1.0, 1.0]));
     }
     if let Some(filter) = get("resample") {
-        let name = filter.as_u64().and_then(|n| FILTERS.get(usize::try_from(n).ok()?));
-        let name = name.ok_or_else(|| processor.wrong("resample", "must be one of PIL's filters, 0 to 5"))?;
+        let name = filter
+            .as_u64()
+            .and_then(|n| FILTERS.get(usize::try_from(n).ok()?));
+        let name = name
+            .ok_or_else(|| processor.wrong("resample", "must be one of PIL's filters, 0 to 5"))?;
         keys.insert("interpolation".to_owned(), json!(name));
     }
     let size = match get("size") {
@@ -87,7 +96,11 @@ fn keys(processor: &Config) -> Result<Map<String, Value>, ModelError> {
         }
     };
     let shortest = size.get("shortest_edge").and_then(extent);
-    let cropped = if yes("do_center_crop", false) { get("crop_size") } else { None };
+    let cropped = if yes("do_center_crop", false) {
+        get("crop_size")
+    } else {
+        None
+    };
     let (input, crop_pct, mode) = match (shortest, cropped) {
         (_, Some(crop)) => {
             let [h, w] = sides(crop).ok_or_else(|| wrong("crop_size"))?;
@@ -135,19 +148,31 @@ mod tests {
         // ViTImageProcessor, and its older form.
         let whole = (json!([3, 224, 224]), 1.0, "squash".to_owned());
         let size = json!({"height": 224, "width": 224});
-        assert_eq!(preprocessing(json!({"size": size, "resample": 2})).unwrap(), whole);
+        assert_eq!(
+            preprocessing(json!({"size": size, "resample": 2})).unwrap(),
+            whole
+        );
         assert_eq!(preprocessing(json!({"size": 224})).unwrap(), whole);
         // ConvNextImageProcessor: the crop holds for small pictures alone.
         let convnext = |edge: u64| json!({"size": {"shortest_edge": edge}, "crop_pct": 0.875});
         let (input, crop, mode) = preprocessing(convnext(224)).unwrap();
-        assert_eq!((input, crop, mode.as_str()), (json!([3, 224, 224]), 0.875, "center"));
+        assert_eq!(
+            (input, crop, mode.as_str()),
+            (json!([3, 224, 224]), 0.875, "center")
+        );
         let (input, crop, mode) = preprocessing(convnext(384)).unwrap();
-        assert_eq!((input, crop, mode.as_str()), (json!([3, 384, 384]), 1.0, "squash"));
+        assert_eq!(
+            (input, crop, mode.as_str()),
+            (json!([3, 384, 384]), 1.0, "squash")
+        );
         // MobileNetV2ImageProcessor.
         let mobile = json!({"size": {"shortest_edge": 256}, "do_center_crop": true,
             "crop_size": {"height": 224, "width": 224}, "image_mean": [0.5, 0.5, 0.5]});
         let (input, crop, mode) = preprocessing(mobile).unwrap();
-        assert_eq!((input, crop, mode.as_str()), (json!([3, 224, 224]), 0.875, "center"));
+        assert_eq!(
+            (input, crop, mode.as_str()),
+            (json!([3, 224, 224]), 0.875, "center")
+        );
     }
 
     #[test]

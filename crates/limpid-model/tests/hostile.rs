@@ -122,14 +122,28 @@ fn computed_weights_are_refused() {
 fn what_depends_on_weights_alone_is_computed_once() {
     let flat = node("flat", "Flatten", json!({"axis": 1}), &["x"]);
     let twice = node("twice", "Add", json!({}), &["w", "w"]);
-    let product = node("fc", "Gemm", json!({"trans_b": true}), &["flat", "twice", "b"]);
+    let product = node(
+        "fc",
+        "Gemm",
+        json!({"trans_b": true}),
+        &["flat", "twice", "b"],
+    );
     let graph = model(&[flat, twice, product]).unwrap().graph(1).unwrap();
     let names: Vec<&str> = graph.nodes().iter().map(|n| n.op.name()).collect();
     assert_eq!(names, ["Flatten", "Gemm"]);
     // What would take long stays a node, and no operator takes it for a weight.
-    let window = node("large", "Expand", json!({"shape": [1, 1, 1 << 10, 1 << 18]}), &["one"]);
+    let window = node(
+        "large",
+        "Expand",
+        json!({"shape": [1, 1, 1 << 10, 1 << 18]}),
+        &["one"],
+    );
     refused(
-        &[window, node("c", "Conv", json!({}), &["x", "large"]), gemm("c")],
+        &[
+            window,
+            node("c", "Conv", json!({}), &["x", "large"]),
+            gemm("c"),
+        ],
         "node `c`: (Conv) takes the weight at input 1 from `large`, which takes too long",
     );
 }

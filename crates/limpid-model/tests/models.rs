@@ -174,7 +174,9 @@ fn configurations() {
     // The older form, and what an architecture adds to it.
     let flat = parse(json!({"input_size": [3, 96, 96], "crop_pct": 0.9, "pretrained_cfg": null}));
     let defaults = json!({"crop_pct": 1.0, "interpolation": "bilinear", "crop_mode": null});
-    let p = flat.preprocess(defaults.as_object().unwrap(), None).unwrap();
+    let p = flat
+        .preprocess(defaults.as_object().unwrap(), None)
+        .unwrap();
     assert_eq!((p.input_size(), p.crop_pct()), ([3, 96, 96], 0.9));
     assert_eq!(p.interpolation(), Interpolation::Bilinear);
     assert_eq!(p.mean(), [0.485, 0.456, 0.406]);

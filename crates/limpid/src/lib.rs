@@ -33,8 +33,9 @@ pub use limpid_explain::methods::{
     IntegratedGradients, Mode, Variable,
 };
 pub use limpid_explain::{
-    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, LayerGradient, Objective,
-    ParamInfo, ParamKind, Parameters, Reduce, Request, Rule, SmoothGrad, Smoothed,
+    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer,
+    LayerGradient, Objective, ParamInfo, ParamKind, Parameters, Reduce, Request, Rule, SmoothGrad,
+    Smoothed,
 };
 pub use limpid_model::{
     Crop, Image, Input, Interpolation, LabelError, Labels, ModelError, Preprocess, SaveOptions,

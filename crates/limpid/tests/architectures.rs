@@ -2,7 +2,10 @@
 //! gradient with respect to the input, from a bundle on disk whose weights are
 //! made as tests/fixtures/architectures/README.md says.
 
-#![allow(clippy::print_stdout, reason = "the measured errors are shown with --no-capture")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the measured errors are shown with --no-capture"
+)]
 
 mod common;
 
@@ -19,8 +22,16 @@ use std::path::Path;
 
 /// CRC-32 as zlib has it.
 fn crc32(text: &str) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-    !text.bytes().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(byte), step))
+    let step = |crc: u32, _| {
+        if crc & 1 == 1 {
+            crc >> 1 ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !text
+        .bytes()
+        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
 
 fn words(name: &str, seed: u32, count: usize) -> Vec<u32> {
@@ -77,7 +88,10 @@ impl Fixture {
     fn weight(&self, name: &str, shape: &[usize]) -> Vec<u8> {
         let count = shape.iter().product();
         let stem = name.rsplit_once('.').map_or("", |(stem, _)| stem);
-        let batch_norm = self.tensors().tensor(&format!("{stem}.running_mean")).is_ok();
+        let batch_norm = self
+            .tensors()
+            .tensor(&format!("{stem}.running_mean"))
+            .is_ok();
         let fan = (count / shape[0]) as f64;
         let scaled = |u: f64| match shape {
             [1, _, ..] => 0.5 * u,
@@ -97,7 +111,12 @@ impl Fixture {
         let mut tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = self
             .shapes
             .iter()
-            .map(|(name, shape)| (name.clone(), (Dtype::F32, shape.clone(), self.weight(name, shape))))
+            .map(|(name, shape)| {
+                (
+                    name.clone(),
+                    (Dtype::F32, shape.clone(), self.weight(name, shape)),
+                )
+            })
             .collect();
         for (name, t) in statistics.tensors() {
             if name.contains("running_") {
@@ -127,7 +146,11 @@ impl Fixture {
             let processor = json!({"size": {"height": self.input[1], "width": self.input[2]},
                 "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
                 "resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255.0});
-            std::fs::write(directory.join("preprocessor_config.json"), processor.to_string()).unwrap();
+            std::fs::write(
+                directory.join("preprocessor_config.json"),
+                processor.to_string(),
+            )
+            .unwrap();
             Value::Object(config)
         } else {
             json!({"architecture": name, "num_classes": 10, "pretrained_cfg": {"input_size": self.input}})
@@ -151,14 +174,23 @@ impl Fixture {
         let logits = session.logits(&input).unwrap();
         let expected = self.floats("logits");
         let largest = expected.iter().fold(0f64, |m, v| m.max(v.abs()));
-        let gaps = logits.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs());
+        let gaps = logits
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (f64::from(*a) - b).abs());
         let logit_error = gaps.fold(0f64, f64::max) / largest;
 
         let target = Target::Class(self.class);
         let maps = session
             .explain_input(&input, &Gradient::new(), &target, &RunOptions::default())
             .unwrap();
-        let map: Vec<f64> = maps[0].attribution().map.data().iter().map(|v| f64::from(*v)).collect();
+        let map: Vec<f64> = maps[0]
+            .attribution()
+            .map
+            .data()
+            .iter()
+            .map(|v| f64::from(*v))
+            .collect();
         let expected = self.floats("gradient.elements");
         let chosen = words("gradient.elements", self.seed, expected.len());
         let found: Vec<f64> = chosen.iter().map(|w| map[*w as usize % count]).collect();
@@ -241,5 +273,7 @@ fn networks_of_transformers_agree() {
 }
 
 fn is_token(name: &str) -> bool {
-    ["vit_", "deit", "swin", "mixer"].iter().any(|p| name.starts_with(p))
+    ["vit_", "deit", "swin", "mixer"]
+        .iter()
+        .any(|p| name.starts_with(p))
 }

@@ -29,7 +29,12 @@ pub(crate) struct Import {
     size: Option<[usize; 2]>,
 
     /// The mean of red, green and blue, in the units of --scale
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "R,G,B",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
     mean: Option<Vec<f64>>,
 
     /// The standard deviation of red, green and blue, in the units of --scale
@@ -46,7 +51,12 @@ pub(crate) struct Import {
 
     /// The order of the channels that the network takes; maps are of red, green
     /// and blue in any case
-    #[arg(long, value_name = "rgb|bgr", default_value = "rgb", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "rgb|bgr",
+        default_value = "rgb",
+        hide_possible_values = true
+    )]
     channels: Channels,
 
     /// The value of white in the network's input before the mean is taken off: 1
@@ -115,5 +125,9 @@ fn labels(path: &PathBuf) -> anyhow::Result<Vec<String>> {
         "labels {file}: it has {length} bytes, and at most {MAX_LABELS} are read; give a text file of one label on each line"
     );
     let text = std::fs::read_to_string(path).with_context(|| format!("labels {file}"))?;
-    Ok(text.trim_end().lines().map(|l| l.trim().to_owned()).collect())
+    Ok(text
+        .trim_end()
+        .lines()
+        .map(|l| l.trim().to_owned())
+        .collect())
 }

@@ -22,18 +22,22 @@ pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
             .map(|v| new.constant_tensor(*v).map(|t| &**t))
             .collect();
         let computed = match tensors {
-            Some(tensors) => constants_of(&node.op, &tensors, &mut work).map_err(|source| GraphError::Op {
-                node: node.name.clone(),
-                op: node.op.name(),
-                source,
-            })?,
+            Some(tensors) => {
+                constants_of(&node.op, &tensors, &mut work).map_err(|source| GraphError::Op {
+                    node: node.name.clone(),
+                    op: node.op.name(),
+                    source,
+                })?
+            }
             None => None,
         };
         let outs = match computed {
             Some(tensors) => {
                 let names = node.outputs.iter().map(|v| graph.value(*v).name.clone());
                 let named = names.zip(tensors);
-                named.map(|(name, t)| new.constant(name, Arc::new(t))).collect()
+                named
+                    .map(|(name, t)| new.constant(name, Arc::new(t)))
+                    .collect()
             }
             None => new.push(node.name.clone(), node.op.clone(), &inputs)?,
         };

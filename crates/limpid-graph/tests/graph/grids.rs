@@ -20,12 +20,20 @@ impl Net {
         let mut net = Self(g, x);
         let weight = net.constant(&[5, 3, 2, 2]);
         let strides = [2, 2];
-        net.push("patches", Conv { strides, ..Conv::default() }, &[weight]);
+        net.push(
+            "patches",
+            Conv {
+                strides,
+                ..Conv::default()
+            },
+            &[weight],
+        );
         net
     }
 
     fn constant(&mut self, shape: &[usize]) -> ValueId {
-        self.0.constant("c", Arc::new(Tensor::zeros(shape).unwrap()))
+        self.0
+            .constant("c", Arc::new(Tensor::zeros(shape).unwrap()))
     }
 
     /// Puts a layer behind the last value.
@@ -37,11 +45,23 @@ impl Net {
     }
 
     fn reshape(&mut self, name: &str, shape: &[i64]) -> ValueId {
-        self.push(name, Reshape { shape: shape.to_vec() }, &[])
+        self.push(
+            name,
+            Reshape {
+                shape: shape.to_vec(),
+            },
+            &[],
+        )
     }
 
     fn transpose(&mut self, name: &str, perm: &[usize]) -> ValueId {
-        self.push(name, Transpose { perm: perm.to_vec() }, &[])
+        self.push(
+            name,
+            Transpose {
+                perm: perm.to_vec(),
+            },
+            &[],
+        )
     }
 
     /// Rows, columns and the cells of a value whose elements count up from 0.
@@ -75,14 +95,20 @@ fn tokens_behind_a_class_token_are_a_grid() {
     assert_eq!(cells[..2], [5.0, 10.0]);
     let block = net.1;
     let scale = net.constant(&[5]);
-    net.1 = net.0.push("norm1", Normalize { epsilon: 1e-6 }, &[block]).unwrap()[0];
+    net.1 = net
+        .0
+        .push("norm1", Normalize { epsilon: 1e-6 }, &[block])
+        .unwrap()[0];
     let norm = net.push("norm1", limpid_graph::ops::Mul {}, &[scale]);
     let key = net.constant(&[5, 5]);
     let k = net.push("k", Gemm::default(), &[key]);
     net.1 = norm;
     let q = net.push("q", Gemm::default(), &[key]);
     net.1 = q;
-    let product = MatMul { trans_b: true, ..MatMul::default() };
+    let product = MatMul {
+        trans_b: true,
+        ..MatMul::default()
+    };
     net.push("scores", product, &[k]);
     net.push("weights", Softmax { axis: 2 }, &[]);
     net.push("mixed", MatMul::default(), &[k]);

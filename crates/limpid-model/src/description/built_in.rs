@@ -40,7 +40,8 @@ impl Match {
             (Some(a), Some(b)) => a == b,
             _ => a == b,
         };
-        let differing = |(key, value): &(&String, &Value)| found(key).is_none_or(|v| !same(v, value));
+        let differing =
+            |(key, value): &(&String, &Value)| found(key).is_none_or(|v| !same(v, value));
         self.keys
             .iter()
             .find(differing)
@@ -61,7 +62,11 @@ impl Description {
         match serde_json::from_slice::<Alias>(&text) {
             Ok(Alias { alias, defaults }) => {
                 let network = Self::built_in(&alias)?;
-                Ok(network.map(|d| Self { file, defaults, ..d }))
+                Ok(network.map(|d| Self {
+                    file,
+                    defaults,
+                    ..d
+                }))
             }
             Err(_) => Self::from_bytes(&text, &file).map(Some),
         }
@@ -110,7 +115,10 @@ impl Description {
         classes.sort();
         classes.dedup();
         let reason = nearest.unwrap_or_else(|| {
-            format!("names {class}; the built-in ones are {}", classes.join(", "))
+            format!(
+                "names {class}; the built-in ones are {}",
+                classes.join(", ")
+            )
         });
         Ok(Err(reason))
     }

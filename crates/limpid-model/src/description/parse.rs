@@ -1,8 +1,8 @@
 //! Reading a description, and refusing one that is not sound.
 
 use super::{Description, FORMAT, NodeDescription, short};
-use crate::limits::{MAX_CONSTANTS, MAX_NODES};
 use crate::ModelError;
+use crate::limits::{MAX_CONSTANTS, MAX_NODES};
 use limpid_graph::{Op, nearest_names};
 use limpid_tensor::Tensor;
 use serde::Deserialize;
@@ -95,9 +95,8 @@ impl Description {
                 ));
             }
         }
-        let constants = constants(raw.constants).map_err(|(name, reason)| {
-            wrong(format!("constant `{}`", short(&name)), reason)
-        })?;
+        let constants = constants(raw.constants)
+            .map_err(|(name, reason)| wrong(format!("constant `{}`", short(&name)), reason))?;
         let all_outputs: BTreeSet<&str> = raw
             .nodes
             .iter()
@@ -211,7 +210,11 @@ fn operator(node: &RawNode) -> Result<Op, String> {
             ));
         }
         let near = nearest_names(&op, names.iter().copied());
-        let near = if near.is_empty() { names.iter().map(ToString::to_string).collect() } else { near };
+        let near = if near.is_empty() {
+            names.iter().map(ToString::to_string).collect()
+        } else {
+            near
+        };
         return Err(format!(
             "has the unknown operator `{op}`; operators are {}",
             near.join(", ")
@@ -227,4 +230,3 @@ fn operator(node: &RawNode) -> Result<Op, String> {
     }
     Ok(op)
 }
-
