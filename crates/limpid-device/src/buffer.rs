@@ -83,7 +83,8 @@ fn check<'a>(
 /// Host data in C order.
 #[derive(Debug, Clone, Copy)]
 pub enum HostData<'a> {
-    /// Floats. Into a buffer of bits, zero is unset and anything else is set.
+    /// Floats. Into a buffer of bits, zero is unset and anything else is set; into
+    /// one of bytes they are whole numbers.
     F32(&'a [f32]),
     /// Words.
     U32(&'a [u32]),
