@@ -187,10 +187,12 @@ pub trait Context {
     /// As [`integrate`](Self::integrate).
     fn scores(&mut self, request: &Points<'_>) -> Result<Vec<f64>, ExplainError>;
 
-    /// A layer's output and gradient for one picture.
+    /// A layer's output and gradient for one picture, as maps `[C, h, w]`; tokens
+    /// are laid out on their grid.
     ///
     /// # Errors
-    /// When there is no such layer or no gradient reaches it.
+    /// When there is no such layer, it is no map of the picture, or no gradient
+    /// reaches it.
     fn layer_gradient(
         &mut self,
         image: &Tensor,

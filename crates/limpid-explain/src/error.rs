@@ -40,10 +40,8 @@ pub enum ExplainError {
         method: String,
     },
     /// The layer has no spatial extent.
-    #[error("{method}: layer `{layer}` has shape {shape}, which is no map of the picture")]
+    #[error("layer `{layer}` has shape {shape}, which is no map of the picture")]
     NotSpatial {
-        /// The method.
-        method: String,
         /// The layer.
         layer: String,
         /// Its shape without the batch.

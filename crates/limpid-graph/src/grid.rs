@@ -219,7 +219,10 @@ fn follow(graph: &Graph) -> Vec<Vec<Axis>> {
             .map(|v| (&graph.fact(*v).shape[..], &all[v.index()][..]))
             .collect();
         let outputs = node.outputs.iter().map(|v| match &node.op {
-            Op::Conv(_) | Op::ConvTranspose(_) | Op::MaxPool(_) | Op::GlobalAveragePool(_) => {
+            // A window may also slide over something else, such as channels.
+            Op::Conv(_) | Op::ConvTranspose(_) | Op::MaxPool(_) | Op::GlobalAveragePool(_)
+                if operands[0].1[2..] == picture[2..] =>
+            {
                 picture.clone()
             }
             op => axes_of(op, &operands, &graph.fact(*v).shape),

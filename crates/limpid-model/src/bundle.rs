@@ -245,6 +245,7 @@ impl Model {
                 ),
             ));
         }
+        model.notes.extend_from_slice(config.notes());
         model.labels = match config.label_names()? {
             None => {
                 model.notes.push(format!(

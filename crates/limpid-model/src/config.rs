@@ -20,6 +20,7 @@ pub struct Config {
     file: String,
     top: Map<String, Value>,
     pretrained: Map<String, Value>,
+    notes: Vec<String>,
 }
 
 impl Config {
@@ -62,6 +63,7 @@ impl Config {
             file: name.to_owned(),
             top,
             pretrained,
+            notes: Vec::new(),
         })
     }
 
@@ -72,6 +74,7 @@ impl Config {
             file: name.to_owned(),
             top: Map::new(),
             pretrained: Map::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -109,6 +112,16 @@ impl Config {
                 "must be a list of one class, such as [\"ViTForImageClassification\"]",
             )),
         }
+    }
+
+    /// Adds a remark for people.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Remarks on what the configuration leaves out.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The keys at the top.

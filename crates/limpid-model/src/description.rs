@@ -128,7 +128,11 @@ impl Description {
         self.nodes.iter().find_map(|node| match &node.op {
             Op::Conv(conv) if node.inputs.first() == Some(&self.input) => {
                 let weight = tensors.get(node.inputs.get(1)?)?;
-                weight.dims().get(1)?.checked_mul(conv.groups)
+                weight
+                    .dims()
+                    .get(1)?
+                    .checked_mul(conv.groups)
+                    .filter(|c| *c > 0)
             }
             _ => None,
         })

@@ -205,6 +205,14 @@ pub enum ModelError {
         /// What is missing and what is accepted.
         reason: String,
     },
+    /// An option does not fit the model.
+    #[error("option `{option}`: {reason}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// What is to be written exists.
     #[error("{} exists already; give a directory that does not, or remove it", .0.display())]
     Exists(PathBuf),

@@ -41,11 +41,23 @@ pub(crate) fn read(
 /// When the preprocessing cannot be followed.
 pub(crate) fn with_preprocessing(directory: &Path, config: &Config) -> Result<Config, ModelError> {
     let path = directory.join(PREPROCESSOR);
-    if !path.exists() {
-        return Ok(config.clone());
+    if path.exists() {
+        let processor = Config::open(&path)?;
+        return Ok(config.with_defaults(keys(&processor)?));
     }
-    let processor = Config::open(&path)?;
-    Ok(config.with_defaults(keys(&processor)?))
+    let mut config = config.clone();
+    if config.transformers_class()?.is_some() {
+        config.note(format!(
+            "there is no {}; pictures are resized and normalised as for ImageNet",
+            path.display()
+        ));
+        let side = config.keys().get("image_size").and_then(Value::as_u64);
+        if let Some(side) = side.filter(|side| (1..1 << 16).contains(side)) {
+            let size = json!({"input_size": [3, side, side]});
+            config = config.with_defaults(size.as_object().cloned().unwrap_or_default());
+        }
+    }
+    Ok(config)
 }
 
 /// The preprocessing as the keys of a bundle.

@@ -78,7 +78,7 @@ fn the_embedded_model_is_laid_open() -> Result<()> {
     assert_eq!(model["parameters"], 4_652_008);
     let layers = model["layers"].as_array().ok_or("no list")?;
     for layer in layers {
-        let wanted = "name op shape parameters multiply_adds cam";
+        let wanted = "name op shape parameters multiply_adds cam grid";
         assert_eq!(keys(layer), wanted.split(' ').collect());
     }
     let cam = layers

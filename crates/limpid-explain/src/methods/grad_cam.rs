@@ -78,7 +78,6 @@ impl Explainer for GradCam {
         let at = cx.layer_gradient(request.image, &layer, &request.objective)?;
         let &[channels, h, w] = at.activation.dims() else {
             return Err(ExplainError::NotSpatial {
-                method: method(),
                 layer,
                 shape: at.activation.shape().to_string(),
             });

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// |x|; its gradient at 0 is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Abs {}
 
 impl Pointwise for Abs {

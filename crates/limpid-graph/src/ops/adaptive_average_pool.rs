@@ -10,6 +10,7 @@ use std::ops::Range;
 /// PyTorch places them: window i of n begins at floor(i * extent / n) and ends
 /// before ceil((i + 1) * extent / n).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AdaptiveAveragePool {
     /// The output's `[height, width]`.
     pub output: [usize; 2],

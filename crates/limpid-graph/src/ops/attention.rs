@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs: q `[N, h, T, d]`, k `[N, h, S, d]`, v `[N, h, S, e]`, optionally a
 /// bias that broadcasts to `[N, h, T, S]`. Output: `[N, h, T, e]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Attention {
     /// The factor of the scores; 1 / sqrt(d) where it is not given.
     pub scale: Option<f32>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The mean of a window that slides over each channel: `[N, C, H, W]` to
 /// `[N, C, oH, oW]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AveragePool {
     /// The window's extents, `[vertical, horizontal]`.
     pub kernel: [usize; 2],

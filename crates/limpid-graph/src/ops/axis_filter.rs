@@ -79,6 +79,7 @@ impl SparseMatrix {
 /// its columns the input's. Slices, gathers, padding, resizing and average
 /// pooling are such maps, and the gradient of each is the transpose's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AxisFilter {
     /// The axis.
     pub axis: usize,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Inputs: x `[N, C, ...]` of rank 2 to 8, scale `[C]`, bias `[C]`, mean `[C]`, variance `[C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BatchNormalization {
     /// Added to the variance.
     pub epsilon: f64,

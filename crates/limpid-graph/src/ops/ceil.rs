@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The least whole number not below x.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ceil {}
 
 impl Pointwise for Ceil {

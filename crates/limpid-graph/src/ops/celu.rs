@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// max(x, 0) + min(`alpha` (e^(x / `alpha`) - 1), 0).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Celu {
     /// Where it goes for small x is -`alpha`. Not 0.
     pub alpha: f32,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The gradient at a bound is 0, and NaN passes through, as PyTorch's `relu`
 /// and `hardtanh` have it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Clip {
     /// The lower bound, if there is one.
     pub min: Option<f32>,

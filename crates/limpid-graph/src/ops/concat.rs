@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// of 1 are stretched, as numpy broadcasts: a class token `[1, 1, C]` stands
 /// before the tokens `[N, T, C]` of every picture.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Concat {
     /// The axis along which the inputs follow one another.
     pub axis: usize,

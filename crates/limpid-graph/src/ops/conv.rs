@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// `[M]`, if `scaled` a factor `[M]` of the sum before the bias, then those of
 /// the epilogue. Output: `[N, M, oH, oW]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Conv {
     /// Steps of the window, `[vertical, horizontal]`.
     pub strides: [usize; 2],

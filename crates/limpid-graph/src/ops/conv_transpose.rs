@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// `[C]`, if `scaled` a factor `[M]` of x, then those of the epilogue. Output: `[N, C, oH, oW]` with
 /// oH = (H - 1) * stride + dilation * (kH - 1) + 1 - pads + output_padding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ConvTranspose {
     /// Steps of the window, `[vertical, horizontal]`.
     pub strides: [usize; 2],

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The cosine of x in radians.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cos {}
 
 impl Pointwise for Cos {

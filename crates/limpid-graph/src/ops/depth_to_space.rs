@@ -21,6 +21,7 @@ pub enum DepthToSpaceMode {
 /// Channels laid out as blocks of pixels: `[N, C, H, W]` to
 /// `[N, C / b^2, H * b, W * b]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DepthToSpace {
     /// The extent b of a block.
     pub blocksize: usize,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// a / b, with numpy's broadcasting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Div {}
 
 impl Pointwise for Div {

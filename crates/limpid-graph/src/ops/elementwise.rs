@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A formula of operands whose shapes are broadcast: what gradients of
 /// elementwise operators are, and what fusion makes of chains of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Elementwise {
     /// What is computed.
     pub formula: Formula,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// At 0 the gradient is `alpha`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Elu {
     /// Where it goes for small x is -`alpha`.
     pub alpha: f32,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The error function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Erf {}
 
 impl Pointwise for Erf {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// e^x.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Exp {}
 
 impl Pointwise for Exp {

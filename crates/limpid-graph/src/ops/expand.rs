@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// x stretched to its shape's broadcast with `shape`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Expand {
     /// The shape to broadcast with; 1 keeps the input's extent.
     pub shape: Vec<usize>,

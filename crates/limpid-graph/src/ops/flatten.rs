@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A matrix: the axes before `axis` become its rows, the others its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flatten {
     /// The first axis of the columns.
     pub axis: usize,

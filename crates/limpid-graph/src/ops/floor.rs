@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The greatest whole number not above x.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Floor {}
 
 impl Pointwise for Floor {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The elements at `indices` along an axis, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gather {
     /// The axis.
     pub axis: usize,

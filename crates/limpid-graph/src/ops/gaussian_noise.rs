@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Philox stream (key, `stream`, s), see [`limpid_tensor::philox`]: it depends
 /// on no other image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GaussianNoise {
     /// Which of the independent streams of a seed.
     pub stream: u32,

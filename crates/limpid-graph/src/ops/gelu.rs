@@ -21,7 +21,7 @@ pub enum GeluApproximation {
 /// x / 2 (1 + erf(x / sqrt(2))), or approximately
 /// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Gelu {
     /// Which of the two.
     pub approximate: GeluApproximation,

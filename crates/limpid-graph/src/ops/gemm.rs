@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// `[K, M]` (`[M, K]` with `trans_b`), optionally c `[M]`, then those of the
 /// epilogue. Output: `[..., M]`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Gemm {
     /// Whether b is given transposed, as PyTorch's linear layers keep it.
     pub trans_b: bool,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The mean of each channel: `[N, C, H, W]` to `[N, C, 1, 1]`, and so for any
 /// rank from 3 on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GlobalAveragePool {}
 
 impl Operator for GlobalAveragePool {

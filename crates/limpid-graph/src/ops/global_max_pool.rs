@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The largest element of each channel: `[N, C, ...]` to `[N, C, 1, ...]`. The
 /// first of them in row-major order takes the gradient, as in PyTorch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GlobalMaxPool {}
 
 impl Operator for GlobalMaxPool {

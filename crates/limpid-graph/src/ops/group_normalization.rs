@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Inputs: x `[N, C, ...]`, scale `[C]`, bias `[C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GroupNormalization {
     /// How many groups the channels make.
     pub num_groups: usize,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The gradient is 0 at both bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct HardSigmoid {
     /// The slope between the bounds.
     pub alpha: f32,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The gradient at -3 is 0 and at 3 is 1, as in PyTorch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HardSwish {}
 
 impl Pointwise for HardSwish {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 /// t = sigma^2. The derivative with respect to sigma, 2 sigma dL/dt, has the
 /// multiplier -sigma w^2 exp(-t w^2 / 2): exact, no finite difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeatKernel {}
 
 impl HeatKernel {

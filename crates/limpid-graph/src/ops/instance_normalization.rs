@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Inputs: x `[N, C, ...]` of rank 3 or more, scale `[C]`, bias `[C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct InstanceNormalization {
     /// Added to the variance.
     #[serde(default = "epsilon")]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs: x, optionally a scale of the shape of those axes, optionally a bias
 /// of the same shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LayerNormalization {
     /// The first axis normalised over.
     pub axis: usize,

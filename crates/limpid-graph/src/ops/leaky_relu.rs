@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// At 0 the gradient is `alpha`, as in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct LeakyRelu {
     /// The slope of the negative part.
     pub alpha: f32,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// 1 where a < b, else 0, with numpy's broadcasting. The gradient is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Less {}
 
 impl Pointwise for Less {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The natural logarithm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Log {}
 
 impl Pointwise for Log {

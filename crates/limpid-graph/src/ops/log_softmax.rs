@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The logarithm of the softmax along `axis`: x - log(sum(e^x)).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LogSoftmax {
     /// The axis along which e^y sums to 1.
     pub axis: usize,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// sum(|x|^p)^(1 / p): `[N, C, H, W]` to `[N, C, oH, oW]`. Where it is 0 the
 /// gradient is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LpPool {
     /// The window's extents, `[vertical, horizontal]`.
     pub kernel: [usize; 2],

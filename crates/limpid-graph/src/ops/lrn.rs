@@ -16,6 +16,7 @@ use std::ops::Range;
 ///
 /// Input: x `[N, C, ...]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LRN {
     /// How many channels are summed over.
     pub size: usize,

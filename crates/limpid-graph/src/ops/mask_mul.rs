@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// x where the mask is set, 0 elsewhere. Inputs: x, mask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MaskMul {}
 
 impl Operator for MaskMul {

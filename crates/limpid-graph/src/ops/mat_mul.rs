@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs: a `[..., M, K]` (`[..., K, M]` with `trans_a`), b `[..., K, N]`
 /// (`[..., N, K]` with `trans_b`). Output: `[..., M, N]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct MatMul {
     /// Whether a is given transposed.
     pub trans_a: bool,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The larger of two numbers, with numpy's broadcasting; not a number where
 /// one of them is not. At a tie both have half the gradient, as in PyTorch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Max {}
 
 impl Pointwise for Max {

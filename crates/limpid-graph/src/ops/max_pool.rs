@@ -16,6 +16,7 @@ const MAX_TAPS: usize = 256;
 /// bytes of the same shape: the tap ky * kW + kx of the first element, in
 /// row-major order, that is the largest of its window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MaxPool {
     /// The window's extents, `[vertical, horizontal]`.
     pub kernel: [usize; 2],

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Input: x `[N, C, H, W]`. Output: bytes `[N, C, oH, oW]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MaxPoolArgmax {
     /// The window.
     pub pool: MaxPool,

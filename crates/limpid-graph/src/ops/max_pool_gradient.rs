@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs: g `[N, C, oH, oW]` and bytes of the same shape, the taps
 /// ky * kW + kx. Output: `[N, C, H, W]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MaxPoolGradient {
     /// The window.
     pub pool: MaxPool,

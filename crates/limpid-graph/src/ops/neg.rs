@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// -x.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Neg {}
 
 impl Pointwise for Neg {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Input: x `[..., L]`. Outputs: y of x's shape, and 1 / sqrt(var + `epsilon`)
 /// `[..., 1]`, which the gradient reads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Normalize {
     /// Added to the variance.
     pub epsilon: f64,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs: y `[..., L]` and rstd `[..., 1]`, the two outputs of the
 /// normalisation, and g, the cotangent of y. Output: `[..., L]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NormalizeGradient {}
 
 impl Operator for NormalizeGradient {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// x where it is positive, `slope` x elsewhere. Inputs: x, slope, with numpy's
 /// broadcasting. At 0 the gradient is the slope.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PRelu {}
 
 impl Pointwise for PRelu {

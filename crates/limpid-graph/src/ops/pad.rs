@@ -44,6 +44,7 @@ impl PadMode {
 /// The input with elements added before and behind it on each axis. Numbers
 /// below 0 take elements away, before anything is added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pad {
     /// For each axis how many elements are added before and behind.
     pub pads: Vec<[i64; 2]>,

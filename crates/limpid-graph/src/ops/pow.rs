@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The gradient with respect to the exponent is 0 where the base is not positive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pow {}
 
 impl Pointwise for Pow {

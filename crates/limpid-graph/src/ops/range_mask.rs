@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The mask of the elements strictly between the bounds of `clip`: what the
 /// gradient of [`Clip`] keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RangeMask {
     /// What leaves the elements of the mask as they are.
     pub clip: Clip,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// 1 / x.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reciprocal {}
 
 impl Pointwise for Reciprocal {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The square root of the sum of squares over `axes`, which stay as extents of
 /// 1. Where it is 0 the gradient is 0, as in PyTorch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReduceL2 {
     /// The axes reduced.
     pub axes: Vec<usize>,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Elements that tie for the largest share the gradient evenly, as in
 /// PyTorch's `amax`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReduceMax {
     /// The axes reduced.
     pub axes: Vec<usize>,

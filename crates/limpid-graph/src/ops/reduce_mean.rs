@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The mean over `axes`, which stay as extents of 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReduceMean {
     /// The axes reduced.
     pub axes: Vec<usize>,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The smallest element over `axes`, which stay as extents of 1; not a number
 /// where one of the elements is not. Ties share the gradient evenly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReduceMin {
     /// The axes reduced.
     pub axes: Vec<usize>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The sum over `axes`, which stay as extents of 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReduceSum {
     /// The axes summed over.
     pub axes: Vec<usize>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The same value in another of a device's layouts: in C order, or as the
 /// device keeps images. Devices insert it into their plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Relayout {
     /// Whether the result lies in C order.
     pub flat: bool,

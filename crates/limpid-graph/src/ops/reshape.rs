@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The same elements in C order under another shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reshape {
     /// The new extents; 0 keeps the input's at this place, one -1 takes what is left.
     pub shape: Vec<i64>,

@@ -59,7 +59,7 @@ pub enum NearestMode {
 /// The input at another resolution, axis by axis, as ONNX's `Resize` (opset 19)
 /// defines it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Resize {
     /// For each axis the output's extent over the input's; 1 keeps the axis.
     /// The output's extent is rounded down unless `sizes` gives it.

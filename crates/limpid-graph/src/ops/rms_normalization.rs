@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Inputs: x, optionally a scale of the shape of those axes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RMSNormalization {
     /// The first axis normalised over.
     pub axis: usize,

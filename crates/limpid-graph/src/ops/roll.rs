@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The elements moved along an axis; those that leave it at one end come in at
 /// the other, as with `torch.roll`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Roll {
     /// The axis.
     pub axis: usize,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The nearest whole number, the even one of two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Round {}
 
 impl Pointwise for Round {

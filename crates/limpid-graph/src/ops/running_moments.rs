@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs: mean `[1, ...]`; deviations `[1, ...]`; count `[1]`, how many
 /// samples came before; samples `[N, ...]`. Outputs: mean, deviations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunningMoments {}
 
 impl Operator for RunningMoments {

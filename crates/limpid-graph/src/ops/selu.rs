@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// At 0 the gradient is `gamma alpha`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Selu {
     /// Where it goes for small x is -`gamma alpha`.
     pub alpha: f32,

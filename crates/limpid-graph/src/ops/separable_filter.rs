@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// It serves blurs that are no heat kernel, such as one with a zero border.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct SeparableFilter {
     /// Use the transposed matrices.
     pub transpose: bool,

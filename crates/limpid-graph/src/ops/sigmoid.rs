@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// 1 / (1 + e^-x).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sigmoid {}
 
 impl Operator for Sigmoid {

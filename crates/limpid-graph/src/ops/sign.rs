@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// -1, 0 or 1; 0 for what is not a number, as in PyTorch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sign {}
 
 impl Pointwise for Sign {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// x / (1 + e^-x), also called swish.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Silu {}
 
 impl Pointwise for Silu {

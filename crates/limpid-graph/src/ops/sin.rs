@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The sine of x in radians.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sin {}
 
 impl Pointwise for Sin {

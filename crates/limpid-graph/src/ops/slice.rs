@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Every `step`-th element along an axis: element k of the output is element
 /// `start` + k * `step` of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Slice {
     /// The axis.
     pub axis: usize,

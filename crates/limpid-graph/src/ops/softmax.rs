@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// e^x over its sum along `axis`. The largest element is taken off first, so
 /// that nothing overflows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Softmax {
     /// The axis that sums to 1.
     pub axis: usize,

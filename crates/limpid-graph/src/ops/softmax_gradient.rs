@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Inputs: y, the softmax, and g, its cotangent, of one shape.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SoftmaxGradient {}
 
 impl Operator for SoftmaxGradient {

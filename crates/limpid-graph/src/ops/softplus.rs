@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// ln(1 + e^x), a smooth ReLU.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Softplus {}
 
 impl Operator for Softplus {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// x / (1 + |x|).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Softsign {}
 
 impl Pointwise for Softsign {

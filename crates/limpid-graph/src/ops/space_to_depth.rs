@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Blocks of pixels laid out as channels, the block's position changing
 /// slowest: `[N, C, H, W]` to `[N, C * b^2, H / b, W / b]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SpaceToDepth {
     /// The extent b of a block.
     pub blocksize: usize,

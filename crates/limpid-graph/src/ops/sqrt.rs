@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The square root.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sqrt {}
 
 impl Pointwise for Sqrt {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The hyperbolic tangent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tanh {}
 
 impl Pointwise for Tanh {

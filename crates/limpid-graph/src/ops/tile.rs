@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The input several times, one beside the other, along each axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tile {
     /// How often, for each axis.
     pub repeats: Vec<usize>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The axes in another order: axis k of the output is axis `perm[k]` of the input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Transpose {
     /// The input's axes in the output's order.
     pub perm: Vec<usize>,

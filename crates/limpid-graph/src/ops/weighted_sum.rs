@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// `[1 or N, ...]`, else 1. Output: `[1, ...]`. The order is part of the
 /// operator: a sum does not depend on how its terms were split into batches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WeightedSum {}
 
 impl Operator for WeightedSum {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// `a` where the condition is not 0, else `b`. Inputs: condition, a, b, with
 /// numpy's broadcasting. The condition has the gradient 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Where {}
 
 impl Pointwise for Where {

@@ -95,11 +95,16 @@ fn reshaped(graph: &mut Graph, old: &Graph, node: &Node, x: ValueId) -> Found {
     }
     if let Some((Op::Transpose(swap), inputs)) = made(graph, x)
         && swap.perm == [0, 2, 1]
+        && let middle = graph.fact(inputs[0]).shape.to_vec()
         && let Some((Op::Reshape(_), inputs)) = made(graph, inputs[0])
     {
         let (x, rank) = (inputs[0], to.len());
         let mut from = graph.fact(x).shape.to_vec();
-        if from.len() == rank && rank > 2 {
+        let merged = |from: &[usize]| {
+            let (lead, last) = from.split_at(rank - 2);
+            [&[lead.iter().product()], last].concat()
+        };
+        if from.len() == rank && rank > 2 && middle == merged(&from) {
             from.swap(rank - 1, rank - 2);
             if from == to.dims() {
                 let swap = Transpose::swapping(rank, rank - 1, rank - 2);

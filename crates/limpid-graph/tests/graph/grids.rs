@@ -156,3 +156,26 @@ fn a_pooling_of_one_cell_is_no_map() {
     let graph = lower(&net.0).unwrap();
     assert_eq!(default_layer(&graph).as_deref(), Some("relu"));
 }
+
+#[test]
+fn a_window_over_channels_is_no_map() {
+    let mut net = Net::patches();
+    let x = net.1;
+    net.push("pooled", GlobalAveragePool {}, &[]);
+    net.reshape("line", &[-1, 1, 1, 5]);
+    let weight = net.constant(&[1, 1, 1, 3]);
+    let padding = limpid_graph::ops::Padding::SameUpper;
+    net.push(
+        "over channels",
+        Conv {
+            padding,
+            ..Conv::default()
+        },
+        &[weight],
+    );
+    assert!(net.cells("over channels").is_none());
+    let gate = net.reshape("gate", &[-1, 5, 1, 1]);
+    net.1 = x;
+    net.push("gated", limpid_graph::ops::Mul {}, &[gate]);
+    assert_eq!(net.cells("gated").unwrap().0, 4);
+}

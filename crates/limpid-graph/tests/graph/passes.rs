@@ -200,3 +200,23 @@ fn dead_code_is_what_no_output_needs() {
         "a layer that is gone is not offered"
     );
 }
+
+#[test]
+fn a_scramble_of_a_square_is_no_transposition() {
+    use limpid_graph::ops::{Reshape, Transpose};
+    for (middle, end) in [([-1, 3, 16], [-1, 3, 4, 4]), ([-1, 12, 4], [-1, 3, 4, 4])] {
+        let mut g = Graph::new();
+        let x = g.input("x", Fact::f32([2, 3, 4, 4]));
+        let shape = middle.to_vec();
+        let a = g.push("a", Reshape { shape }, &[x]).unwrap()[0];
+        let perm = vec![0, 2, 1];
+        let b = g.push("b", Transpose { perm }, &[a]).unwrap()[0];
+        let shape = end.to_vec();
+        let c = g.push("c", Reshape { shape }, &[b]).unwrap();
+        g.set_outputs(&c);
+        let x = RefTensor::from_fn([2, 3, 4, 4], |i| i as f64);
+        let after = limpid_graph::passes::recognize(&g).unwrap();
+        let [before, after] = [g, after].map(|g| reference::run(&g, &[x.clone()]).unwrap());
+        assert_eq!(before, after);
+    }
+}

@@ -46,9 +46,17 @@ impl Model {
         if directory.symlink_metadata().is_ok() {
             return Err(ModelError::Exists(directory.to_owned()));
         }
-        let config = self.saved_config(directory, options)?;
+        let config = self.saved_config(options)?;
         let mut description = self.description.clone();
         if options.bgr {
+            let channels = self.preprocess.input_size()[0];
+            if channels != 3 {
+                let reason = format!("bgr needs a model of 3 channels; this one has {channels}");
+                return Err(ModelError::Option {
+                    option: "channels",
+                    reason,
+                });
+            }
             description = description.with_channels_reversed();
         }
         let weights = self.saved_weights(directory)?;
@@ -72,13 +80,9 @@ impl Model {
         })
     }
 
-    fn saved_config(&self, directory: &Path, options: &SaveOptions) -> Result<Value, ModelError> {
+    fn saved_config(&self, options: &SaveOptions) -> Result<Value, ModelError> {
         let own = &self.preprocess;
-        let wrong = |key: &str, reason: String| ModelError::Config {
-            file: directory.join("config.json").display().to_string(),
-            key: key.to_owned(),
-            reason,
-        };
+        let wrong = |option, reason: String| ModelError::Option { option, reason };
         let scale = options.scale.unwrap_or(1.0);
         let white = scale == 255.0;
         if !white && scale != 1.0 {
@@ -100,7 +104,7 @@ impl Model {
         let size = [channels, height, width];
         if self.description.fixed_size() && size != self.description.input_shape() {
             return Err(wrong(
-                "input_size",
+                "size",
                 format!(
                     "is {size:?}, and the network takes {:?} alone; leave the size out",
                     self.description.input_shape()
@@ -109,13 +113,17 @@ impl Model {
         }
         let crop_pct = options.crop_pct.unwrap_or(own.crop_pct());
         let interpolation = options.interpolation.unwrap_or(own.interpolation());
-        let checked = Preprocess::new(size, interpolation, crop_pct, own.crop_mode(), &mean, &std)?;
+        let checked = Preprocess::new(size, interpolation, crop_pct, own.crop_mode(), &mean, &std)
+            .map_err(|e| match e {
+                ModelError::Preprocess { key, reason } => wrong(key, reason),
+                other => other,
+            })?;
         let classes = self.labels.len();
         let names = match &options.labels {
             Some(names) if names.len() == classes => Some(names.clone()),
             Some(names) => {
                 return Err(wrong(
-                    "label_names",
+                    "labels",
                     format!(
                         "has {} names, and the network has {classes} classes; give one for each",
                         names.len()

@@ -33,19 +33,19 @@ struct Match {
 }
 
 impl Match {
-    /// The first key of `config` that differs, with the value that serves.
-    fn differs(&self, config: &Map<String, Value>) -> Option<(&str, &Value)> {
+    /// The keys of `config` that differ, with the values that serve.
+    fn differing<'a>(
+        &'a self,
+        config: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> {
         let found = |key: &str| config.get(key).or_else(|| self.defaults.get(key));
         let same = |a: &Value, b: &Value| match (a.as_f64(), b.as_f64()) {
             (Some(a), Some(b)) => a == b,
             _ => a == b,
         };
-        let differing =
-            |(key, value): &(&String, &Value)| found(key).is_none_or(|v| !same(v, value));
         self.keys
             .iter()
-            .find(differing)
-            .map(|(key, value)| (key.as_str(), value))
+            .filter(move |(key, value)| found(key).is_none_or(|v| !same(v, value)))
     }
 }
 
@@ -87,7 +87,7 @@ impl Description {
         class: &str,
         config: &Map<String, Value>,
     ) -> Result<Result<Self, String>, ModelError> {
-        let mut nearest: Option<String> = None;
+        let mut nearest: Option<(usize, String)> = None;
         let mut classes: Vec<String> = Vec::new();
         for name in Self::known().filter(|n| n.starts_with("hf.")) {
             let Some(Ok(Served { config: served })) =
@@ -99,22 +99,22 @@ impl Description {
                 classes.extend(served.architectures);
                 continue;
             }
-            match served.differs(config) {
-                None => {
-                    let found = Self::built_in(name)?;
-                    return Ok(found.ok_or_else(|| format!("has no description {name}")));
-                }
-                Some((key, value)) => {
-                    nearest = Some(format!(
-                        "names {class}, of which no built-in description serves this configuration (for {}, `{key}` must be {value})",
-                        name.trim_start_matches("hf.")
-                    ));
-                }
+            let count = served.differing(config).count();
+            let Some((key, value)) = served.differing(config).next() else {
+                let found = Self::built_in(name)?;
+                return Ok(found.ok_or_else(|| format!("has no description {name}")));
+            };
+            if nearest.as_ref().is_none_or(|(least, _)| count < *least) {
+                let reason = format!(
+                    "names {class}, of which no built-in description serves this configuration (nearest is {}, for which `{key}` must be {value})",
+                    name.trim_start_matches("hf.")
+                );
+                nearest = Some((count, reason));
             }
         }
         classes.sort();
         classes.dedup();
-        let reason = nearest.unwrap_or_else(|| {
+        let reason = nearest.map(|(_, reason)| reason).unwrap_or_else(|| {
             format!(
                 "names {class}; the built-in ones are {}",
                 classes.join(", ")

@@ -9,8 +9,8 @@ use limpid_graph::{Fact, Graph, Op, ValueId};
 use limpid_tensor::Shape;
 use std::rc::Rc;
 
-/// The most elements of a constant that is computed, and half of all such for
-/// a network without weights.
+/// The most elements of a constant that is computed where nothing else is
+/// asked for, and half of all such for a network without weights.
 const MAX_FOLDED: u64 = 1 << 24;
 
 /// The most operations that are spent on constants, as it is done naively;
@@ -64,18 +64,22 @@ pub(super) struct Builder {
     foldable: u64,
     /// The operations that may still be spent on them.
     work: u64,
+    /// The most elements of a constant that is computed.
+    largest: u64,
     /// The elements of the file's own constants.
     weights: u64,
 }
 
 impl Builder {
-    pub(super) fn new(external: External) -> Self {
+    pub(super) fn new(external: External, largest: u64) -> Self {
+        let largest = if largest == 0 { MAX_FOLDED } else { largest };
         Self {
+            largest,
             graph: Graph::new(),
             external,
             notes: Vec::new(),
             budget: Budget::new(1),
-            foldable: 2 * MAX_FOLDED,
+            foldable: 2 * largest,
             work: MAX_WORK,
             weights: 0,
         }
@@ -168,12 +172,13 @@ impl Builder {
     pub(super) fn allow(&mut self, shape: &Shape) -> Result<()> {
         let elements = shape.elements()? as u64;
         self.foldable = Some(elements)
-            .filter(|&n| n <= MAX_FOLDED.max(self.weights))
+            .filter(|&n| n <= self.largest.max(self.weights))
             .and_then(|n| self.foldable.checked_sub(n))
             .ok_or_else(|| {
                 Refusal::fatal(format!(
-                    "computes a constant of the shape {shape}; at most {MAX_FOLDED} elements, and {} in all, are computed where weights are fewer",
-                    2 * MAX_FOLDED
+                    "computes a constant of the shape {shape}; at most {} elements, and {} in all, are computed where weights are fewer",
+                    self.largest,
+                    2 * self.largest
                 ))
             })?;
         Ok(())

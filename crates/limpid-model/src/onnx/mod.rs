@@ -54,6 +54,9 @@ pub struct ImportOptions {
     /// Whether outputs that cannot be made are left out, with a note, as long
     /// as one can be made.
     pub partial: bool,
+    /// The most elements of a constant that the file computes rather than holds;
+    /// 0 stands for 2^24, which bounds what a small file can make one allocate.
+    pub largest_constant: u64,
 }
 
 /// The content of an input that is a constant; its type is the input's.
@@ -169,7 +172,10 @@ fn read(bytes: Bytes, options: &ImportOptions) -> Imports<Imported> {
         .ok_or_else(|| Refusal::new("it holds no network; export or download the model again"))?;
     let mut scope = Scope::new(&model.opset_import);
     scope.opset()?;
-    let builder = Builder::new(External::new(options.directory.clone()));
+    let builder = Builder::new(
+        External::new(options.directory.clone()),
+        options.largest_constant,
+    );
     let mut translator = Translator::new(builder, &model.functions);
     for input in &graph.input {
         if let Some(bound) = options.bound.get(input.name()) {

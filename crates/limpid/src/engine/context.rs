@@ -172,12 +172,11 @@ impl Context for RunContext<'_> {
         } = self.engine.layer_gradient(image, layer, objective)?;
         self.evaluations.gradients += 1;
         self.advance(1)?;
-        let Some(grid) = self.engine.grid(layer) else {
-            return Ok(LayerGradient {
-                activation,
-                gradient,
-            });
-        };
+        let grid = self.engine.grid(layer);
+        let grid = grid.ok_or_else(|| ExplainError::NotSpatial {
+            layer: layer.to_owned(),
+            shape: activation.shape().to_string(),
+        })?;
         let map = |t: &Tensor| {
             let shape = [grid.channels, grid.rows, grid.columns];
             Tensor::new(shape, grid.cells(t.data()))
