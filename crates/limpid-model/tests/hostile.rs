@@ -119,6 +119,20 @@ fn computed_weights_are_refused() {
 }
 
 #[test]
+fn attributes_that_an_operator_does_not_have_are_refused() {
+    for (op, attrs) in [
+        ("Conv", json!({"pads": [1, 1, 1, 1]})),
+        ("Clip", json!({"min": 0.0, "mx": 6.0})),
+        ("GlobalAveragePool", json!({"axes": [2]})),
+    ] {
+        refused(
+            &[node("n", op, attrs, &["x"])],
+            "node `n`: has wrong attributes: unknown field",
+        );
+    }
+}
+
+#[test]
 fn what_depends_on_weights_alone_is_computed_once() {
     let flat = node("flat", "Flatten", json!({"axis": 1}), &["x"]);
     let twice = node("twice", "Add", json!({}), &["w", "w"]);
