@@ -4,7 +4,7 @@ use super::{Binary, Unary};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::sync::Arc;
 
-/// An expression from which a [`Formula`] is made.
+/// An expression from which a [`Formula`](super::Formula) is made.
 ///
 /// ```
 /// use limpid_graph::{Expr, Formula};
