@@ -12,7 +12,7 @@ from limpid_graph import TranslationError, Translator, drop_dead, simplify
 
 # Modules that pad as TensorFlow's SAME does: for the size at hand, the odd pixel last.
 SAME_MODULES = ("Conv2dSame", "CondConv2dSame", "MaxPool2dSame", "AvgPool2dSame", "MobileNetV2ConvLayer")
-MATCH = 1e-7  # two float64 computations of one value are nearer than this, two values are not
+MATCH = 1e-6  # two float64 computations of one value are nearer than this, two values are not
 
 
 def translate(model, example, names):
