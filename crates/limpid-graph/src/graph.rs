@@ -143,12 +143,33 @@ impl Graph {
         inputs: &[ValueId],
     ) -> Result<Vec<ValueId>, GraphError> {
         let (name, op) = (name.into(), op.into());
+        let facts = self.infer(&name, &op, inputs)?;
+        Ok(self.append(name, op, inputs, facts))
+    }
+
+    /// Types and shapes of what an operator makes of these values.
+    pub(crate) fn infer(
+        &self,
+        name: &str,
+        op: &Op,
+        inputs: &[ValueId],
+    ) -> Result<Vec<Fact>, GraphError> {
         let facts: Vec<&Fact> = inputs.iter().map(|&v| self.fact(v)).collect();
-        let facts = op.infer(&facts).map_err(|source| GraphError::Op {
-            node: name.clone(),
+        op.infer(&facts).map_err(|source| GraphError::Op {
+            node: name.to_owned(),
             op: op.name(),
             source,
-        })?;
+        })
+    }
+
+    /// Adds a node whose outputs have been inferred.
+    pub(crate) fn append(
+        &mut self,
+        name: String,
+        op: Op,
+        inputs: &[ValueId],
+        facts: Vec<Fact>,
+    ) -> Vec<ValueId> {
         let node = self.nodes.len();
         let outputs: Vec<ValueId> = facts
             .into_iter()
@@ -168,7 +189,7 @@ impl Graph {
             inputs: inputs.to_vec(),
             outputs: outputs.clone(),
         });
-        Ok(outputs)
+        outputs
     }
 
     /// Declares what the graph computes.

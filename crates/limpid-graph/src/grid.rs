@@ -113,69 +113,77 @@ impl Grid {
     }
 }
 
-/// The map that each value is, if it is one: rows and columns are followed from
-/// the picture through a graph of one picture, written by
+/// Which values of a graph are maps: rows and columns are followed from the
+/// picture through a graph of one picture, written by
 /// [`lower`](crate::passes::lower) with few operators.
-#[must_use]
-pub fn grids(graph: &Graph) -> Vec<Option<Grid>> {
-    let axes = follow(graph);
-    let values = graph.values().iter().zip(&axes);
-    values
-        .map(|(v, axes)| Grid::of(&v.fact.shape, axes))
-        .collect()
+pub struct Maps<'a> {
+    graph: &'a Graph,
+    axes: Vec<Vec<Axis>>,
 }
 
-/// The layer that a class activation map uses by default: what the last pooling
-/// over rows and columns reads; where a class token is read instead, the
-/// normalised input of the last attention, as the last block's output has no
-/// gradient at the other tokens; else the last map. Of several names for one
-/// value the shortest is the outermost module.
-#[must_use]
-pub fn default_layer(graph: &Graph) -> Option<String> {
-    let axes = follow(graph);
-    let grid = |v: ValueId| Grid::of(&graph.fact(v).shape, &axes[v.index()]);
-    let is_map = |v: ValueId| grid(v).is_some_and(|g| g.is_map());
-    let name = |v: ValueId| {
-        let names = graph.layers().iter().filter(|(_, value)| **value == v);
-        names
-            .map(|(name, _)| name)
-            .min_by_key(|name| (name.len(), name.as_str()))
-    };
-    let named_map = |v: ValueId| if is_map(v) { name(v) } else { None };
-    let pools = |node: &&Node| match &node.op {
-        Op::GlobalAveragePool(_) => true,
-        Op::ReduceSum(op) => over_the_picture(&axes[node.inputs[0].index()], &op.axes),
-        Op::ReduceMax(op) => over_the_picture(&axes[node.inputs[0].index()], &op.axes),
-        _ => false,
-    };
-    let pooling = graph.nodes().iter().rev().find(pools);
-    let pooled = pooling.and_then(|node| upstream(graph, node.inputs[0]).find_map(named_map));
-    if let (Some(name), Some(node)) = (pooled, pooling)
-        && is_map(node.inputs[0])
-    {
-        return Some(name.clone());
+impl<'a> Maps<'a> {
+    /// The maps of a graph.
+    #[must_use]
+    pub fn of(graph: &'a Graph) -> Self {
+        let axes = follow(graph);
+        Self { graph, axes }
     }
-    let attention = graph
-        .nodes()
-        .iter()
-        .rev()
-        .find(|n| matches!(n.op, Op::Softmax(_)));
-    let before = attention.and_then(|node| {
-        let mut last = None;
-        for v in upstream(graph, node.inputs[0]) {
-            last = named_map(v).or(last);
-            let normalised = |(_, n): (usize, &Node)| matches!(n.op, Op::Normalize(_));
-            if last.is_some() && graph.producer(v).is_some_and(normalised) {
-                break;
+
+    /// The map that a value is, if it is one.
+    #[must_use]
+    pub fn grid(&self, value: ValueId) -> Option<Grid> {
+        Grid::of(&self.graph.fact(value).shape, &self.axes[value.index()])
+    }
+
+    /// The layer that a class activation map uses by default: what the last pooling
+    /// over rows and columns reads; where a class token is read instead, the
+    /// normalised input of the last attention, as the last block's output has no
+    /// gradient at the other tokens; else the last map. Of several names for one
+    /// value the shortest is the outermost module.
+    #[must_use]
+    pub fn default_layer(&self) -> Option<String> {
+        let graph = self.graph;
+        let is_map = |v: ValueId| self.grid(v).is_some_and(|g| g.is_map());
+        let name = |v: ValueId| {
+            let names = graph.layers().iter().filter(|(_, value)| **value == v);
+            names
+                .map(|(name, _)| name)
+                .min_by_key(|name| (name.len(), name.as_str()))
+        };
+        let named_map = |v: ValueId| if is_map(v) { name(v) } else { None };
+        let pools = |node: &&Node| match &node.op {
+            Op::GlobalAveragePool(_) => true,
+            Op::ReduceSum(op) => over_the_picture(&self.axes[node.inputs[0].index()], &op.axes),
+            Op::ReduceMax(op) => over_the_picture(&self.axes[node.inputs[0].index()], &op.axes),
+            _ => false,
+        };
+        let last_pooling = || {
+            let node = graph.nodes().iter().rev().find(pools)?;
+            let pooled = Some(node.inputs[0]).filter(|v| is_map(*v))?;
+            upstream(graph, pooled).find_map(named_map)
+        };
+        let last_attention = || {
+            let softmax = |n: &&Node| matches!(n.op, Op::Softmax(_));
+            let node = graph.nodes().iter().rev().find(softmax)?;
+            let mut last = None;
+            for v in upstream(graph, node.inputs[0]) {
+                last = named_map(v).or(last);
+                let normalised = |(_, n): (usize, &Node)| matches!(n.op, Op::Normalize(_));
+                if last.is_some() && graph.producer(v).is_some_and(normalised) {
+                    break;
+                }
             }
-        }
-        last
-    });
-    let last = || {
-        let maps = graph.layers().values().copied().filter(|v| is_map(*v));
-        maps.max().and_then(name)
-    };
-    before.or_else(last).cloned()
+            last
+        };
+        let last_map = || {
+            let maps = graph.layers().values().copied().filter(|v| is_map(*v));
+            maps.max().and_then(name)
+        };
+        last_pooling()
+            .or_else(last_attention)
+            .or_else(last_map)
+            .cloned()
+    }
 }
 
 /// A value and those that it is made from, along the last operand of each node

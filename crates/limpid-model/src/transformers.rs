@@ -108,33 +108,22 @@ fn keys(processor: &Config) -> Result<Map<String, Value>, ModelError> {
         }
     };
     let shortest = size.get("shortest_edge").and_then(extent);
+    let sides_of_size = shortest.map(|n| [n, n]).or_else(|| sides(size));
+    let resized = sides_of_size.ok_or_else(|| wrong("size"))?;
     let cropped = if yes("do_center_crop", false) {
         get("crop_size")
     } else {
         None
     };
-    let (input, crop_pct, mode) = match (shortest, cropped) {
-        (_, Some(crop)) => {
-            let [h, w] = sides(crop).ok_or_else(|| wrong("crop_size"))?;
-            let edge = shortest.or_else(|| sides(size).map(|s| s[0].min(s[1])));
-            let edge = edge.ok_or_else(|| wrong("size"))?;
-            ([h, w], h.min(w) as f64 / edge as f64, "center")
-        }
+    let (input, crop_pct, mode) = if let Some(crop) = cropped {
+        let [h, w] = sides(crop).ok_or_else(|| wrong("crop_size"))?;
+        let edge = resized[0].min(resized[1]);
+        ([h, w], h.min(w) as f64 / edge as f64, "center")
+    } else {
         // ConvNextImageProcessor: small pictures are cropped, large ones squashed.
-        (Some(edge), None) => {
-            let crop = get("crop_pct").and_then(Value::as_f64);
-            match crop.filter(|_| edge < 384) {
-                Some(crop) => ([edge, edge], crop, "center"),
-                None => ([edge, edge], 1.0, "squash"),
-            }
-        }
-        (None, None) => {
-            let sides = sides(size).ok_or_else(|| wrong("size"))?;
-            let crop = get("crop_pct").and_then(Value::as_f64);
-            match crop.filter(|_| sides[0] < 384) {
-                Some(crop) => (sides, crop, "center"),
-                None => (sides, 1.0, "squash"),
-            }
+        match get("crop_pct").and_then(Value::as_f64) {
+            Some(crop) if resized[0] < 384 => (resized, crop, "center"),
+            _ => (resized, 1.0, "squash"),
         }
     };
     keys.insert("input_size".to_owned(), json!([3, input[0], input[1]]));

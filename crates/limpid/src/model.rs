@@ -1,5 +1,5 @@
 use crate::{Device, Error, Labels, ModelError, Preprocess, SaveOptions, Session, SessionOptions};
-use limpid_graph::grid::{Grid, default_layer, grids};
+use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::ops::Op;
 use limpid_graph::passes::lower;
 use limpid_graph::{Fact, Graph, Node, ValueId};
@@ -154,14 +154,14 @@ impl Model {
         let graph = self.graph()?;
         let reaches = reaches_output(&graph);
         let lowered = lower(&graph)?;
-        let grids = grids(&lowered);
+        let maps = Maps::of(&lowered);
         let mut layers: Vec<(ValueId, LayerInfo)> = graph
             .layers()
             .iter()
             .filter_map(|(name, &v)| {
                 let (_, node) = graph.producer(v)?;
                 let shape = graph.fact(v).shape.get(1..).unwrap_or_default().to_vec();
-                let grid = lowered.layers().get(name).and_then(|v| grids[v.index()]);
+                let grid = lowered.layers().get(name).and_then(|v| maps.grid(*v));
                 let info = LayerInfo {
                     name: name.clone(),
                     op: node.op.name(),
@@ -205,7 +205,7 @@ impl Model {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cam_layer(&self) -> Result<Option<String>, Error> {
-        Ok(default_layer(&lower(&self.graph()?)?))
+        Ok(Maps::of(&lower(&self.graph()?)?).default_layer())
     }
 
     /// The most evaluations that the model can do at once, where there is such a

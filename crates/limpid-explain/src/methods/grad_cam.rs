@@ -72,9 +72,10 @@ impl Explainer for GradCam {
         cx: &mut dyn Context,
         request: &Request<'_>,
     ) -> Result<Attribution, ExplainError> {
-        let method = || self.id().to_owned();
         let layer = self.effective_layer(cx.model());
-        let layer = layer.ok_or_else(|| ExplainError::NoCamLayer { method: method() })?;
+        let layer = layer.ok_or_else(|| ExplainError::NoCamLayer {
+            method: self.id().to_owned(),
+        })?;
         let at = cx.layer_gradient(request.image, &layer, &request.objective)?;
         let &[channels, h, w] = at.activation.dims() else {
             return Err(ExplainError::NotSpatial {

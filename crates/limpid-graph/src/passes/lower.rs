@@ -1,5 +1,5 @@
 use super::rewrite;
-use crate::{Fact, Graph, GraphError, Op, OpError, ValueId};
+use crate::{Graph, GraphError, Op, OpError, ValueId};
 use limpid_tensor::Tensor;
 use std::sync::Arc;
 
@@ -22,12 +22,7 @@ pub(super) fn push(
     op: Op,
     inputs: &[ValueId],
 ) -> Result<Vec<ValueId>, GraphError> {
-    let facts: Vec<&Fact> = inputs.iter().map(|v| graph.fact(*v)).collect();
-    op.infer(&facts).map_err(|source| GraphError::Op {
-        node: name.to_owned(),
-        op: op.name(),
-        source,
-    })?;
+    let facts = graph.infer(name, &op, inputs)?;
     let mut cx = LowerContext {
         graph,
         name,
@@ -36,7 +31,7 @@ pub(super) fn push(
     };
     match op.lower(&mut cx)? {
         Some(outputs) => Ok(outputs),
-        None => graph.push(name, op, inputs),
+        None => Ok(graph.append(name.to_owned(), op, inputs, facts)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows and columns of the picture, followed through tokens and windows.
 
-use limpid_graph::grid::{default_layer, grids};
+use limpid_graph::grid::Maps;
 use limpid_graph::ops::{
     Add, Clip, Concat, Conv, Gemm, GlobalAveragePool, MatMul, Normalize, ReduceSum, Reshape,
     Softmax, Transpose,
@@ -68,7 +68,7 @@ impl Net {
     fn cells(&self, layer: &str) -> Option<(usize, usize, Vec<f32>)> {
         let graph = lower(&self.0).unwrap();
         let v = graph.layer(layer).unwrap();
-        let grid = grids(&graph)[v.index()]?;
+        let grid = Maps::of(&graph).grid(v)?;
         let n = graph.fact(v).shape.elements().unwrap();
         let data: Vec<f32> = (0..n).map(|i| i as f32).collect();
         Some((grid.rows, grid.columns, grid.cells(&data)))
@@ -116,7 +116,7 @@ fn tokens_behind_a_class_token_are_a_grid() {
     net.push("block", Add {}, &[block]);
     net.0.set_outputs(&[net.1]);
     let graph = lower(&net.0).unwrap();
-    assert_eq!(default_layer(&graph).as_deref(), Some("norm1"));
+    assert_eq!(Maps::of(&graph).default_layer().as_deref(), Some("norm1"));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn windows_come_back_through_the_residual() {
     assert_eq!((rows, columns), (2, 3));
     net.push("pooled", ReduceSum { axes: vec![1, 2] }, &[]);
     let graph = lower(&net.0).unwrap();
-    assert_eq!(default_layer(&graph).as_deref(), Some("merged"));
+    assert_eq!(Maps::of(&graph).default_layer().as_deref(), Some("merged"));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_pooling_of_one_cell_is_no_map() {
     net.push("fc1", Conv::default(), &[weight]);
     net.push("pool", GlobalAveragePool {}, &[]);
     let graph = lower(&net.0).unwrap();
-    assert_eq!(default_layer(&graph).as_deref(), Some("relu"));
+    assert_eq!(Maps::of(&graph).default_layer().as_deref(), Some("relu"));
 }
 
 #[test]

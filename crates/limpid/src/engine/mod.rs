@@ -10,7 +10,7 @@ pub(crate) use context::RunContext;
 use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
 use limpid_explain::{LayerGradient, ModelInfo, Objective};
-use limpid_graph::grid::{Grid, default_layer, grids};
+use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::passes::{eliminate_dead_code, fold_batch_norm, fuse, fuse_elementwise, lower};
 use limpid_graph::{Fact, Graph, Plan};
 use limpid_tensor::Tensor;
@@ -54,21 +54,23 @@ impl Engine {
             channels.map(|(m, s)| ((value - m) / s) as f32).collect()
         };
         let classes = original.fact(original.outputs()[0]).shape[1];
+        let maps = Maps::of(&original);
         let info = ModelInfo {
             classes,
             black: pixel(0.0),
             white: pixel(1.0),
-            cam_layer: default_layer(&original),
+            cam_layer: maps.default_layer(),
         };
-        let found = grids(&original);
-        let maps = original.layers().iter();
-        let maps = maps.filter_map(|(name, v)| Some((name.clone(), found[v.index()]?)));
+        let layers = original.layers().iter();
+        let grids = layers
+            .filter_map(|(name, v)| Some((name.clone(), maps.grid(*v)?)))
+            .collect();
         Ok(Self {
             device,
             options,
             info,
             max_batch: model.max_batch(),
-            grids: maps.collect(),
+            grids,
             original,
             folded,
             pinned: Mutex::default(),
