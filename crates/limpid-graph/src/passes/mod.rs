@@ -1,6 +1,6 @@
 //! Passes: pure functions from graph to graph.
 //!
-//! A model runs through them in this order: [`lower`], [`fold_batch_norm`],
+//! A model runs through them in this order: [`lower`], [`fold_constants`], [`fold_batch_norm`],
 //! [`vjp`], [`eliminate_dead_code`], [`fuse`], [`fuse_elementwise`]. Layers that
 //! somebody asks for are made outputs first; a pass never removes an output nor
 //! fuses through one.

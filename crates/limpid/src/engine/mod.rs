@@ -11,7 +11,9 @@ use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
 use limpid_explain::{LayerGradient, ModelInfo, Objective};
 use limpid_graph::grid::{Grid, Maps};
-use limpid_graph::passes::{eliminate_dead_code, fold_batch_norm, fuse, fuse_elementwise, lower};
+use limpid_graph::passes::{
+    eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, lower,
+};
 use limpid_graph::{Fact, Graph, Plan};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
@@ -47,7 +49,7 @@ impl Engine {
         options: SessionOptions,
     ) -> Result<Self, Error> {
         let original = lower(&model.graph()?)?;
-        let folded = Arc::new(fold_batch_norm(&original)?);
+        let folded = Arc::new(fold(&original)?);
         let pre = model.preprocess();
         let pixel = |value: f64| {
             let channels = pre.mean().iter().zip(pre.std());
@@ -106,7 +108,7 @@ impl Engine {
         let value = graph.layer(layer)?;
         let outputs = [graph.outputs(), &[value]].concat();
         graph.set_outputs(&outputs);
-        let graph = Arc::new(fold_batch_norm(&graph)?);
+        let graph = Arc::new(fold(&graph)?);
         pinned.insert(layer.to_owned(), Arc::clone(&graph));
         Ok(graph)
     }
@@ -250,6 +252,11 @@ fn working_memory(plan: &Plan) -> u64 {
             * 4
     });
     plan.arena_bytes() as u64 + bytes.sum::<u64>()
+}
+
+/// The passes before differentiation.
+fn fold(graph: &Graph) -> Result<Graph, Error> {
+    Ok(fold_batch_norm(&fold_constants(graph)?)?)
 }
 
 /// The passes after differentiation.
