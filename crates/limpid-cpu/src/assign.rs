@@ -66,6 +66,11 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
             let to = if *flat { Class::Flat } else { Class::Image };
             (vec![Form::Fixed(to.other())], Form::Fixed(to))
         }
+        Op::WeightedSum(_) => {
+            let mut forms = vec![IMAGE; count];
+            forms[1] = FLAT;
+            (forms, IMAGE)
+        }
         _ => (vec![IMAGE; count], IMAGE),
     }
 }

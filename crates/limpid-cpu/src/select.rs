@@ -151,8 +151,9 @@ pub(crate) fn select(s: &Signature<'_>, isa: Isa) -> Result<Box<dyn Kernel>, Dev
         }),
         Op::WeightedSum(_) => Box::new(WeightedSum {
             size: s.read[0].image(),
-            terms: s.shape(1)[0],
-            b: s.inputs.get(3).map(|b| b.shape[0] == s.shape(1)[0]),
+            rows: s.shape(1)[0],
+            terms: s.shape(1)[1],
+            b: s.inputs.get(3).map(|b| b.shape[0] == s.shape(1)[1]),
         }),
         Op::RunningMoments(_) => Box::new(RunningMoments {
             size: s.read[0].image(),

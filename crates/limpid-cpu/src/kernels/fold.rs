@@ -6,12 +6,14 @@ use crate::operands::Operands;
 use crate::simd::{LANES, Simd, Vectorize};
 use limpid_device::DeviceError;
 
-/// acc + sum of weight_n * a_n * b_n, each step fma(weight * a, b, acc).
+/// acc + sum of weight_n * a_n * b_n, each step fma(weight * a, b, acc), for
+/// each row of weights.
 pub(crate) struct WeightedSum {
     /// Floats of an image.
     pub(crate) size: usize,
     /// Whether there is a b, and one for each n.
     pub(crate) b: Option<bool>,
+    pub(crate) rows: usize,
     pub(crate) terms: usize,
 }
 
@@ -23,16 +25,19 @@ impl Kernel for WeightedSum {
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
         let (acc, weights, a) = (io.input::<f32>(0), io.input::<f32>(1), io.input::<f32>(2));
         let b = self.b.map(|each| (io.input::<f32>(3), each));
-        let out = &mut io.output()[..self.size];
-        let tasks = out.chunks_mut(TASK).enumerate().collect();
-        cx.pool.each(tasks, |(i, out)| {
+        let rows = io.output()[..self.rows * self.size].chunks_mut(self.size);
+        let tasks = rows.enumerate().flat_map(|(row, out)| {
+            let parts = out.chunks_mut(TASK).enumerate();
+            parts.map(move |(i, out)| (row, i * TASK, out))
+        });
+        cx.pool.each(tasks.collect(), |(row, at, out)| {
             cx.backend.vectorize(Sum {
-                acc,
-                weights: &weights[..self.terms],
+                acc: &acc[row * self.size..][..self.size],
+                weights: &weights[row * self.terms..][..self.terms],
                 a,
                 b,
                 size: self.size,
-                at: i * TASK,
+                at,
                 out,
             });
         });
@@ -59,6 +64,9 @@ impl Vectorize for Sum<'_> {
             let at = self.at + i * LANES;
             let mut acc = s.load(&lanes(self.acc, at, out.len()));
             for (n, weight) in self.weights.iter().enumerate() {
+                if *weight == 0.0 {
+                    continue;
+                }
                 let (weight, at_n) = (s.splat(*weight), n * self.size + at);
                 let a = s.load(&lanes(self.a, at_n, out.len()));
                 acc = match self.b {
