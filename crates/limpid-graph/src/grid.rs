@@ -57,6 +57,25 @@ impl Grid {
         cells
     }
 
+    /// Puts `cells`, `[channels, rows, columns]` in C order, among a value's data;
+    /// what is no cell stays.
+    ///
+    /// # Panics
+    /// When the data are not of the value that the grid is of, or the cells not
+    /// as many as the grid has.
+    pub fn put_cells(&self, cells: &[f32], data: &mut [f32]) {
+        let mut cells = cells.chunks(self.columns.max(1));
+        for c in 0..self.channels {
+            for y in 0..self.rows {
+                let row = self.offset + c * self.strides[0] + y * self.strides[1];
+                let values = cells.next().expect("a row of cells for each of the grid's");
+                for (x, v) in values.iter().enumerate() {
+                    data[row + x * self.strides[2]] = *v;
+                }
+            }
+        }
+    }
+
     /// Whether there is more than one cell.
     #[must_use]
     pub fn is_map(&self) -> bool {
@@ -135,6 +154,39 @@ impl<'a> Maps<'a> {
         Grid::of(&self.graph.fact(value).shape, &self.axes[value.index()])
     }
 
+    /// The tokens that the last axis of a value runs over, if they are a grid's:
+    /// how many stand before it, its rows and its columns. Others may follow.
+    #[must_use]
+    pub fn tokens(&self, value: ValueId) -> Option<[usize; 3]> {
+        match self.axes[value.index()].last() {
+            Some(&Axis::Cells {
+                rows,
+                columns,
+                before,
+            }) => Some([before, rows, columns]),
+            _ => None,
+        }
+    }
+
+    /// Whether the scores are read from a pooling over the picture, and not
+    /// from a class token.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.last_pooling().is_some()
+    }
+
+    /// The last pooling over rows and columns.
+    fn last_pooling(&self) -> Option<&'a Node> {
+        let pools = |node: &&Node| match &node.op {
+            Op::GlobalAveragePool(_) => true,
+            Op::ReduceSum(op) => over_the_picture(&self.axes[node.inputs[0].index()], &op.axes),
+            Op::ReduceMax(op) => over_the_picture(&self.axes[node.inputs[0].index()], &op.axes),
+            _ => false,
+        };
+        let pooled = |node: &&Node| self.grid(node.inputs[0]).is_some_and(|g| g.is_map());
+        self.graph.nodes().iter().rev().find(pools).filter(pooled)
+    }
+
     /// The layer that a class activation map uses by default: what the last pooling
     /// over rows and columns reads; where a class token is read instead, the
     /// normalised input of the last attention, as the last block's output has no
@@ -151,16 +203,9 @@ impl<'a> Maps<'a> {
                 .min_by_key(|name| (name.len(), name.as_str()))
         };
         let named_map = |v: ValueId| if is_map(v) { name(v) } else { None };
-        let pools = |node: &&Node| match &node.op {
-            Op::GlobalAveragePool(_) => true,
-            Op::ReduceSum(op) => over_the_picture(&self.axes[node.inputs[0].index()], &op.axes),
-            Op::ReduceMax(op) => over_the_picture(&self.axes[node.inputs[0].index()], &op.axes),
-            _ => false,
-        };
         let last_pooling = || {
-            let node = graph.nodes().iter().rev().find(pools)?;
-            let pooled = Some(node.inputs[0]).filter(|v| is_map(*v))?;
-            upstream(graph, pooled).find_map(named_map)
+            let node = self.last_pooling()?;
+            upstream(graph, node.inputs[0]).find_map(named_map)
         };
         let last_attention = || {
             let softmax = |n: &&Node| matches!(n.op, Op::Softmax(_));

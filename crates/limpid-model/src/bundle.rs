@@ -28,6 +28,8 @@ pub struct Model {
     notes: Vec<String>,
     /// Why pictures run one by one, where they do.
     alone: Option<String>,
+    /// Whether each class is a tag by itself.
+    tags: bool,
 }
 
 impl Model {
@@ -226,6 +228,7 @@ impl Model {
             sha256: OnceLock::new(),
             notes,
             alone,
+            tags: config.multi_label()?,
         };
         let classes = crate::batch::classes(
             &model.description,
@@ -339,6 +342,14 @@ impl Model {
     pub fn sha256(&self) -> &str {
         self.sha256
             .get_or_init(|| crate::file::sha256_hex(self.payload.unwrap_or_default()))
+    }
+
+    /// Whether each class is a tag by itself, so that a picture can have several:
+    /// the configuration's `problem_type` is `multi_label_classification`, or an
+    /// ONNX file ends in a sigmoid.
+    #[must_use]
+    pub fn is_multi_label(&self) -> bool {
+        self.tags
     }
 
     /// Remarks on the files that do not stand in the way, for people.

@@ -157,6 +157,23 @@ impl Config {
         }
     }
 
+    /// Whether each class is a tag by itself: `problem_type`, as the
+    /// transformers library has it, is `multi_label_classification`.
+    ///
+    /// # Errors
+    /// When it is neither that, `single_label_classification` nor null.
+    pub fn multi_label(&self) -> Result<bool, ModelError> {
+        match self.get("problem_type") {
+            None | Some((_, Value::Null)) => Ok(false),
+            Some((_, Value::String(kind))) if kind == "multi_label_classification" => Ok(true),
+            Some((_, Value::String(kind))) if kind == "single_label_classification" => Ok(false),
+            Some((key, _)) => Err(self.wrong(
+                &key,
+                "must be \"single_label_classification\" or \"multi_label_classification\"",
+            )),
+        }
+    }
+
     /// The classes' names: `label_names`, or the `id2label` of the transformers library.
     ///
     /// # Errors

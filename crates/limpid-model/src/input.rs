@@ -24,6 +24,7 @@ pub struct Input {
     tensor: Tensor,
     rgb8: Option<Vec<u8>>,
     crop: Option<Crop>,
+    size: Option<[usize; 2]>,
     sha256: String,
     path: Option<PathBuf>,
 }
@@ -35,6 +36,7 @@ impl Input {
             tensor,
             rgb8: Some(rgb8),
             crop: Some(crop),
+            size: Some([image.height() as usize, image.width() as usize]),
             sha256: image.sha256().to_owned(),
             path: image.path().map(Path::to_owned),
         }
@@ -46,6 +48,7 @@ impl Input {
             tensor,
             rgb8: None,
             crop: None,
+            size: None,
             sha256,
             path: None,
         }
@@ -73,6 +76,13 @@ impl Input {
     #[must_use]
     pub fn crop(&self) -> Option<Crop> {
         self.crop
+    }
+
+    /// Height and width of the upright original; `None` for an input that was
+    /// given as an array.
+    #[must_use]
+    pub fn original_size(&self) -> Option<[usize; 2]> {
+        self.size
     }
 
     /// The SHA-256 of the file's bytes, in 64 lower-case hexadecimal digits.

@@ -85,6 +85,7 @@ impl Model {
             notes,
             network.fixed,
         )?;
+        model.tags |= network.tags;
         model.sha256 = OnceLock::from(sha256);
         Ok(model)
     }

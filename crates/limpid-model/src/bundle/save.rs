@@ -137,6 +137,7 @@ impl Model {
         Ok(json!({
             "num_classes": classes,
             "label_names": names,
+            "problem_type": self.tags.then_some("multi_label_classification"),
             "pretrained_cfg": {
                 "input_size": size,
                 "interpolation": interpolation.name(),

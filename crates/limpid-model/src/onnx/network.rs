@@ -13,6 +13,8 @@ pub(crate) struct Network {
     /// Why the batch could not be traced through the network, if so: the graph
     /// then takes the batch that it was exported for.
     pub(crate) fixed: Option<String>,
+    /// Whether it ends in a sigmoid: each class is a tag by itself.
+    pub(crate) tags: bool,
     pub(crate) notes: Vec<String>,
 }
 
@@ -23,17 +25,19 @@ const CHANNELS: [usize; 3] = [1, 3, 4];
 pub(super) fn network(imported: Imported, file: &str) -> Result<Network> {
     let mut notes = imported.notes;
     let graph = pictures_first(&imported.graph)?;
-    let graph = classifier(graph, &imported.outputs, file, &mut notes)?;
+    let (graph, tags) = classifier(graph, &imported.outputs, file, &mut notes)?;
     let graph = recognize(&eliminate_dead_code(&graph)?)?;
     match lift::lift(&graph) {
         Ok(graph) => Ok(Network {
             graph: recognize(&graph)?,
             fixed: None,
+            tags,
             notes,
         }),
         Err(refusal) => Ok(Network {
             graph,
             fixed: Some(refusal.to_string()),
+            tags,
             notes,
         }),
     }
@@ -80,13 +84,14 @@ fn pictures_first(graph: &Graph) -> Result<Graph> {
     Ok(new)
 }
 
-/// The network with its logits `[N, classes]` as the only output.
+/// The network with its logits `[N, classes]` as the only output, and whether
+/// a sigmoid followed them.
 fn classifier(
     mut graph: Graph,
     names: &[String],
     file: &str,
     notes: &mut Vec<String>,
-) -> Result<Graph> {
+) -> Result<(Graph, bool)> {
     let batch = graph
         .inputs()
         .first()
@@ -117,6 +122,7 @@ fn classifier(
         ));
     }
     let mut logits = outputs[i];
+    let mut tags = false;
     // Behind the activation only the shape may change.
     let mut v = logits;
     while let Some((_, node)) = graph.producer(v) {
@@ -129,6 +135,7 @@ fn classifier(
                     node.op.name()
                 ));
                 logits = read;
+                tags = matches!(node.op, Op::Sigmoid(_));
                 break;
             }
             _ => break,
@@ -142,5 +149,5 @@ fn classifier(
         logits = graph.push("logits", op, &[logits])?[0];
     }
     graph.set_outputs(&[logits]);
-    Ok(graph)
+    Ok((graph, tags))
 }
