@@ -39,7 +39,7 @@ impl Param {
 }
 
 /// The parameters that exist only while noise is averaged over.
-const SMOOTHING: [&str; 2] = ["spread", "reduce"];
+const SMOOTHING: [&str; 3] = ["spread", "reduce", "evaluations"];
 
 /// Makes the methods. A parameter goes to each method that has it; one that
 /// names its method goes there alone, and counts more.

@@ -7,8 +7,10 @@ use serde::Serialize;
 pub enum Domain {
     /// The channels and pixels of the normalised input: `[C, H, W]`.
     Input,
-    /// The grid of a layer: `[h, w]`.
+    /// The grid of a layer, or of several that were joined: `[h, w]`.
     Layer(String),
+    /// The pixels of the input, all channels together: `[H, W]`.
+    Pixels,
 }
 
 /// How many times the model ran.
@@ -18,6 +20,17 @@ pub struct Evaluations {
     pub gradients: u64,
     /// Forward passes without.
     pub forwards: u64,
+}
+
+impl Evaluations {
+    /// Those since an earlier count.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            gradients: self.gradients - before.gradients,
+            forwards: self.forwards - before.forwards,
+        }
+    }
 }
 
 /// Whether a path method's attributions add up to what they attribute.
@@ -55,15 +68,25 @@ pub struct Attribution {
     pub map: Tensor,
     /// What they belong to.
     pub domain: Domain,
+    /// The standard error of each value, where it is estimated.
+    pub standard_error: Option<Tensor>,
     /// Whether negative values have a meaning.
     pub signed: bool,
     /// For path methods.
     pub completeness: Option<Completeness>,
-    /// What it cost.
+    /// What it cost. Maps that share evaluations, as a class activation map's
+    /// several scores do, each name them all.
     pub evaluations: Evaluations,
 }
 
 impl Attribution {
+    /// The L2 norm of the standard error over that of the map.
+    #[must_use]
+    pub fn relative_standard_error(&self) -> Option<f64> {
+        let error = self.standard_error.as_ref()?;
+        Some(crate::sampling::relative(error, &self.map))
+    }
+
     /// Height and width of the map's grid.
     #[must_use]
     pub fn grid(&self) -> [usize; 2] {

@@ -1,5 +1,6 @@
-use crate::{Evaluations, ExplainError, Node, Path};
+use crate::{Evaluations, ExplainError, Node, Objective, Path};
 use limpid_graph::Graph;
+use limpid_graph::passes::Rule;
 use limpid_tensor::Tensor;
 use std::sync::Arc;
 
@@ -14,49 +15,10 @@ pub struct ModelInfo {
     pub white: Vec<f32>,
     /// The layer that a class activation map uses by default: the input of global pooling.
     pub cam_layer: Option<String>,
-}
-
-/// The scalar that is explained: a weighted sum of the model's scores (logits).
-///
-/// ```
-/// use limpid_explain::Objective;
-/// assert_eq!(Objective::class(1).value(&[3.0, 5.0]), 5.0);
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Objective(Vec<(usize, f32)>);
-
-impl Objective {
-    /// The score of one class.
-    #[must_use]
-    pub fn class(index: usize) -> Self {
-        Self(vec![(index, 1.0)])
-    }
-
-    /// The classes and their weights.
-    #[must_use]
-    pub fn weights(&self) -> &[(usize, f32)] {
-        &self.0
-    }
-
-    /// Its gradient with respect to the scores of `classes` classes: the cotangent.
-    ///
-    /// # Panics
-    /// When it weighs a class that there is not.
-    #[must_use]
-    pub fn cotangent(&self, classes: usize) -> Vec<f32> {
-        let mut cotangent = vec![0.0; classes];
-        for (class, weight) in &self.0 {
-            cotangent[*class] = *weight;
-        }
-        cotangent
-    }
-
-    /// The objective's value for one row of scores, in f64.
-    #[must_use]
-    pub fn value(&self, scores: &[f32]) -> f64 {
-        let term = |(i, w): &(usize, f32)| f64::from(scores[*i]) * f64::from(*w);
-        self.0.iter().map(term).sum()
-    }
+    /// The layers that a class activation map can use, in the order in which
+    /// they run; of several names for one value the shortest, which is the
+    /// outermost module's.
+    pub cam_layers: Vec<String>,
 }
 
 /// Gaussian noise on the picture before the path.
@@ -94,6 +56,41 @@ impl Reduce {
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
+
+    /// The reducer of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Mean, Self::Squared, Self::Variance];
+        all.into_iter().find(|r| r.name() == name)
+    }
+}
+
+/// A point: which draw of noise, and where on the path.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sample {
+    /// The draw; its noise is this sample of the seed's.
+    pub draw: u64,
+    /// Where on the path, in the path's own unit.
+    pub position: f64,
+}
+
+impl Sample {
+    /// Without noise, at this position.
+    #[must_use]
+    pub fn at(position: f64) -> Self {
+        Self { draw: 0, position }
+    }
+}
+
+/// A point with its weight in a sum.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weighted {
+    /// The point.
+    pub sample: Sample,
+    /// The weight.
+    pub weight: f64,
+    /// Which of several sums it is added to.
+    pub row: usize,
 }
 
 /// Which points are evaluated: for each draw of noise, nodes on the path.
@@ -133,12 +130,25 @@ impl Schedule {
 pub struct Subject<'a> {
     /// The normalised input, `[C, H, W]`.
     pub image: &'a Tensor,
-    /// The score.
-    pub objective: &'a Objective,
     /// The path.
     pub path: &'a dyn Path,
     /// The noise on the picture, if any.
     pub noise: Option<Noise>,
+    /// How operators pass their gradients on.
+    pub rule: Rule,
+}
+
+impl<'a> Subject<'a> {
+    /// A path from a picture, without noise, by the derivative.
+    #[must_use]
+    pub fn new(image: &'a Tensor, path: &'a dyn Path) -> Self {
+        Self {
+            image,
+            path,
+            noise: None,
+            rule: Rule::Standard,
+        }
+    }
 }
 
 /// A sum of gradients along a path: for each draw, the sum over the nodes of
@@ -146,31 +156,131 @@ pub struct Subject<'a> {
 pub struct Integration<'a> {
     /// What is evaluated.
     pub subject: Subject<'a>,
+    /// The score.
+    pub objective: &'a Objective,
     /// The points.
     pub schedule: &'a Schedule,
     /// How the draws become one map.
     pub reduce: Reduce,
 }
 
+/// Several sums of gradients whose points are chosen as they go.
+pub struct Accumulation<'a> {
+    /// What is evaluated.
+    pub subject: Subject<'a>,
+    /// The score.
+    pub objective: &'a Objective,
+    /// The number of sums.
+    pub rows: usize,
+    /// What the sums begin with, `[C, H, W]` each; empty stands for zeros.
+    pub initial: Vec<Tensor>,
+    /// The number of evaluations that are expected, for reports of progress.
+    pub expected: u64,
+}
+
+/// Chooses the points of an [`Accumulation`], block by block.
+pub trait Planner {
+    /// The next block, or nothing at the end. `sums` makes the sums so far,
+    /// `[C, H, W]` each.
+    ///
+    /// # Errors
+    /// Those of `sums`, or its own.
+    fn next(&mut self, sums: &mut Sums<'_>) -> Result<Vec<Weighted>, ExplainError>;
+}
+
+/// Makes the sums of an [`Accumulation`] so far.
+pub type Sums<'a> = dyn FnMut() -> Result<Vec<Tensor>, ExplainError> + 'a;
+
 /// Points on a path at which scores are asked for.
 pub struct Points<'a> {
     /// What is evaluated.
     pub subject: Subject<'a>,
-    /// Draw and position of each point.
-    pub points: &'a [(u64, f64)],
+    /// The scores.
+    pub objectives: &'a [Objective],
+    /// The points.
+    pub points: &'a [Sample],
 }
 
-/// A layer's output and the score's gradient with respect to it.
+/// Points on a path at which gradients are asked for.
+pub struct Gradients<'a> {
+    /// What is evaluated.
+    pub subject: Subject<'a>,
+    /// The score.
+    pub objective: &'a Objective,
+    /// The points.
+    pub points: &'a [Sample],
+    /// Whether each gradient is multiplied by the path's velocity.
+    pub times_velocity: bool,
+}
+
+/// Is shown each point's number and gradient, `[C, H, W]` in C order.
+pub type Visit<'a> = dyn FnMut(usize, &[f32]) -> Result<(), ExplainError> + 'a;
+
+/// A layer's output and scores' gradients with respect to it.
 #[derive(Debug, Clone)]
-pub struct LayerGradient {
-    /// The output, of the layer's shape without the batch.
+pub struct LayerGradients {
+    /// The output; a map is `[C, h, w]`.
     pub activation: Tensor,
-    /// The gradient, of the same shape.
-    pub gradient: Tensor,
+    /// The gradient of each objective, of the same shape.
+    pub gradients: Vec<Tensor>,
+}
+
+/// Changed outputs of a layer, from which scores are asked for.
+pub struct LayerVariants<'a> {
+    /// The normalised input, `[C, H, W]`.
+    pub image: &'a Tensor,
+    /// The layer.
+    pub layer: &'a str,
+    /// The scores.
+    pub objectives: &'a [Objective],
+    /// The number of variants.
+    pub count: usize,
+}
+
+/// Makes a variant out of its number and the layer's output, `[C, h, w]` in C
+/// order.
+pub type Vary<'a> = dyn FnMut(usize, &mut [f32]) + 'a;
+
+/// The weights of an attention, and scores' gradients with respect to them.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    /// `[heads, T, T]`: row t holds the weights by which token t reads the others.
+    pub weights: Tensor,
+    /// The gradient of each objective, of the same shape.
+    pub gradients: Vec<Tensor>,
+}
+
+/// The attentions of a network in which every token can read every other.
+#[derive(Debug, Clone)]
+pub struct Attentions {
+    /// In the order in which they run.
+    pub layers: Vec<Attention>,
+    /// The tokens before the picture's: class and register tokens.
+    pub before: usize,
+    /// The rows of the picture's tokens.
+    pub rows: usize,
+    /// Their columns.
+    pub columns: usize,
+    /// Whether the scores are read from the first token; else all tokens are
+    /// averaged.
+    pub class_token: bool,
+}
+
+/// Pictures of a folder, made ready as the model's inputs are.
+pub trait Pictures: Send + Sync {
+    /// How many there are; at least one.
+    fn count(&self) -> usize;
+
+    /// One of them, `[C, H, W]`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn picture(&self, index: usize) -> Result<Arc<Tensor>, ExplainError>;
 }
 
 /// What an explainer sees of a model and the device that runs it. Whole loops
-/// are services, so that their sums stay on the device.
+/// are services, so that their sums stay on the device. Each counts what it
+/// runs, reports progress and ends when the run is cancelled.
 pub trait Context {
     /// Facts about the model.
     fn model(&self) -> &ModelInfo;
@@ -181,24 +291,70 @@ pub trait Context {
     /// When the graph cannot be built or run, or the run was cancelled.
     fn integrate(&mut self, request: &Integration<'_>) -> Result<Tensor, ExplainError>;
 
-    /// The objective at points of a path.
+    /// The sums `[C, H, W]` of an accumulation; each adds its terms in the
+    /// order in which the planner puts them.
+    ///
+    /// # Errors
+    /// As [`integrate`](Self::integrate), and the planner's.
+    fn accumulate(
+        &mut self,
+        request: &Accumulation<'_>,
+        planner: &mut dyn Planner,
+    ) -> Result<Vec<Tensor>, ExplainError>;
+
+    /// Shows the gradient at each point in turn.
+    ///
+    /// # Errors
+    /// As [`integrate`](Self::integrate), and what `visit` returns.
+    fn gradients(
+        &mut self,
+        request: &Gradients<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ExplainError>;
+
+    /// The objectives at points of a path: for each point a row of their values.
     ///
     /// # Errors
     /// As [`integrate`](Self::integrate).
     fn scores(&mut self, request: &Points<'_>) -> Result<Vec<f64>, ExplainError>;
 
-    /// A layer's output and gradient for one picture, as maps `[C, h, w]`; tokens
-    /// are laid out on their grid.
+    /// Layers' outputs and gradients for one picture, as maps `[C, h, w]`;
+    /// tokens are laid out on their grid. One forward pass, and one batch of
+    /// vector-Jacobian products down to the lowest layer, which counts as one
+    /// gradient for each objective; outputs alone, and a forward pass, where
+    /// there are no objectives.
     ///
     /// # Errors
     /// When there is no such layer, it is no map of the picture, or no gradient
     /// reaches it.
-    fn layer_gradient(
+    fn layer_gradients(
         &mut self,
         image: &Tensor,
-        layer: &str,
-        objective: &Objective,
-    ) -> Result<LayerGradient, ExplainError>;
+        layers: &[String],
+        objectives: &[Objective],
+    ) -> Result<Vec<LayerGradients>, ExplainError>;
+
+    /// The objectives after changes of a layer's output: for each variant a row
+    /// of their values. What the layer does not change is computed once a batch.
+    ///
+    /// # Errors
+    /// As [`layer_gradients`](Self::layer_gradients).
+    fn layer_scores(
+        &mut self,
+        request: &LayerVariants<'_>,
+        vary: &mut Vary<'_>,
+    ) -> Result<Vec<f64>, ExplainError>;
+
+    /// The network's attentions.
+    ///
+    /// # Errors
+    /// [`ExplainError::NoAttention`] for a network without attention between
+    /// all tokens.
+    fn attentions(
+        &mut self,
+        image: &Tensor,
+        objectives: &[Objective],
+    ) -> Result<Attentions, ExplainError>;
 
     /// Runs a small graph of f32 inputs on the device.
     ///
@@ -212,6 +368,19 @@ pub trait Context {
     /// When it cannot be read.
     fn picture(&mut self, path: &str) -> Result<Tensor, ExplainError>;
 
+    /// The pictures of a folder, in byte order.
+    ///
+    /// # Errors
+    /// When it cannot be read or has none.
+    fn pictures(&mut self, folder: &str) -> Result<Arc<dyn Pictures>, ExplainError>;
+
     /// How many times the model ran since this context was made.
     fn evaluations(&self) -> Evaluations;
+
+    /// Ends a run that was cancelled; for methods that compute by themselves
+    /// for long.
+    ///
+    /// # Errors
+    /// [`ExplainError::Cancelled`].
+    fn check(&self) -> Result<(), ExplainError>;
 }

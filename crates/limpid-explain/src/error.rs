@@ -1,3 +1,4 @@
+use crate::InputError;
 use limpid_graph::GraphError;
 use limpid_tensor::TensorError;
 
@@ -8,6 +9,14 @@ pub enum ExplainError {
     /// There is no method of this id.
     #[error("there is no method `{id}`; there are {known}")]
     UnknownMethod {
+        /// The id asked for.
+        id: String,
+        /// The ids that exist.
+        known: String,
+    },
+    /// There is no metric of this id.
+    #[error("there is no metric `{id}`; there are {known}")]
+    UnknownMetric {
         /// The id asked for.
         id: String,
         /// The ids that exist.
@@ -55,6 +64,9 @@ pub enum ExplainError {
         /// The layer.
         layer: String,
     },
+    /// The network has no attention that a method could read.
+    #[error("{0}")]
+    NoAttention(String),
     /// A result is infinite or not a number.
     #[error("{what} is not finite: the model overflows on this input")]
     NonFinite {
@@ -75,6 +87,9 @@ pub enum ExplainError {
     /// A graph could not be built.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// An algorithm refused its input.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// Memory is short.
     #[error(transparent)]
     Tensor(#[from] TensorError),

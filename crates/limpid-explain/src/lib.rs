@@ -10,22 +10,37 @@
 mod attribution;
 mod context;
 mod error;
+mod estimators;
+pub mod imputation;
+mod input_error;
 pub mod methods;
+pub mod metrics;
+mod objective;
 mod params;
 pub mod paths;
+pub mod pic;
 mod quadrature;
+pub mod ranking;
+pub mod regions;
+pub mod regression;
+pub mod sampling;
 mod smoothing;
 
 pub use attribution::{Attribution, Completeness, Domain, Evaluations};
 pub use context::{
-    Context, Integration, LayerGradient, ModelInfo, Noise, Objective, Points, Reduce, Schedule,
-    Subject,
+    Accumulation, Attention, Attentions, Context, Gradients, Integration, LayerGradients,
+    LayerVariants, ModelInfo, Noise, Pictures, Planner, Points, Reduce, Sample, Schedule, Subject,
+    Sums, Vary, Visit, Weighted,
 };
 pub use error::ExplainError;
+pub use estimators::{Quadrature, Weighting};
+pub use input_error::InputError;
+pub use objective::{Objective, Readout};
 pub use params::{ParamInfo, ParamKind, ParamValue, Parameters};
 pub use paths::{Fragment, Path};
 pub use quadrature::{Node, Rule};
-pub use smoothing::{SmoothGrad, Smoothed};
+pub use sampling::Joint;
+pub use smoothing::{SampleBy, SmoothGrad, Smoothed};
 
 use limpid_tensor::Tensor;
 
@@ -34,13 +49,13 @@ use limpid_tensor::Tensor;
 pub struct Request<'a> {
     /// The normalised input, `[C, H, W]`.
     pub image: &'a Tensor,
-    /// The score.
-    pub objective: Objective,
+    /// The scores; there is a map for each.
+    pub objectives: &'a [Objective],
     /// The seed of everything random.
     pub seed: u64,
 }
 
-/// A method that explains a score. Built-in methods and plugins implement this
+/// A method that explains scores. Built-in methods and plugins implement this
 /// same trait.
 pub trait Explainer: Send + Sync {
     /// The method's id, as the option `--method` takes it.
@@ -54,7 +69,7 @@ pub trait Explainer: Send + Sync {
     /// Every parameter's effective value for a model and an input of `[C, H, W]`.
     fn parameters(&self, model: &ModelInfo, input: &[usize]) -> Parameters;
 
-    /// The map.
+    /// A map for each objective, in their order.
     ///
     /// # Errors
     /// When the model has no such gradient, a result is not finite, or the run
@@ -63,5 +78,5 @@ pub trait Explainer: Send + Sync {
         &self,
         cx: &mut dyn Context,
         request: &Request<'_>,
-    ) -> Result<Attribution, ExplainError>;
+    ) -> Result<Vec<Attribution>, ExplainError>;
 }

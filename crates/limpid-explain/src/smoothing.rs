@@ -1,7 +1,8 @@
+use crate::estimators::{Sampling, run};
 use crate::methods::GradientMethod;
 use crate::{
-    Attribution, Completeness, Context, Domain, ExplainError, Explainer, Integration, ModelInfo,
-    Noise, Parameters, Points, Reduce, Request, Schedule, Subject,
+    Attribution, Context, ExplainError, Explainer, Joint, ModelInfo, Noise, Parameters, Reduce,
+    Request,
 };
 use limpid_tensor::Tensor;
 
@@ -10,6 +11,10 @@ use limpid_tensor::Tensor;
 /// Each draw adds N(0, (spread * range)^2) to the normalised picture, range
 /// being its largest less its smallest value, over all channels and pixels.
 ///
+/// A method that sums along a path is sampled jointly: each gradient has its
+/// own position and its own draw (see [`sampling`](crate::sampling)). The plain
+/// gradient, and squares and variances of maps, take `samples` draws.
+///
 /// ```
 /// use limpid_explain::{Reduce, SmoothGrad};
 /// let vargrad = SmoothGrad::new().samples(50).spread(0.1).reduce(Reduce::Variance);
@@ -17,12 +22,24 @@ use limpid_tensor::Tensor;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmoothGrad {
-    /// The number of draws.
+    /// The number of draws where sampling is nested.
     pub samples: u64,
     /// The noise's standard deviation, as a share of the picture's range.
     pub spread: f64,
     /// How the draws become one map.
     pub reduce: Reduce,
+    /// How noise and path are sampled; `None` stands for jointly where there is
+    /// a path and a mean is taken, else nested.
+    pub sampling: Option<SampleBy>,
+}
+
+/// How noise and path are sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SampleBy {
+    /// Every draw of noise has all nodes of the path.
+    Nested,
+    /// Every gradient has its own draw and position.
+    Joint(Joint),
 }
 
 impl Default for SmoothGrad {
@@ -31,12 +48,13 @@ impl Default for SmoothGrad {
             samples: 25,
             spread: 0.15,
             reduce: Reduce::Mean,
+            sampling: None,
         }
     }
 }
 
 impl SmoothGrad {
-    /// 25 draws at a spread of 0.15, averaged.
+    /// 25 draws at a spread of 0.15, averaged; 200 gradients along a path.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -63,7 +81,31 @@ impl SmoothGrad {
         self
     }
 
-    fn noise(&self, image: &Tensor, seed: u64) -> Noise {
+    /// Each draw of noise with all nodes of the path.
+    #[must_use]
+    pub fn nested(mut self) -> Self {
+        self.sampling = Some(SampleBy::Nested);
+        self
+    }
+
+    /// Each gradient with its own draw and position on the path.
+    #[must_use]
+    pub fn joint(mut self, joint: Joint) -> Self {
+        self.sampling = Some(SampleBy::Joint(joint));
+        self
+    }
+
+    /// How a method with a path, or without, is sampled.
+    pub(crate) fn effective(&self, has_path: bool) -> SampleBy {
+        self.sampling
+            .unwrap_or(if has_path && self.reduce == Reduce::Mean {
+                SampleBy::Joint(Joint::default())
+            } else {
+                SampleBy::Nested
+            })
+    }
+
+    pub(crate) fn noise(&self, image: &Tensor, seed: u64) -> Noise {
         let range = |(lo, hi): (f32, f32), v: &f32| (lo.min(*v), hi.max(*v));
         let (lo, hi) = image
             .data()
@@ -83,6 +125,17 @@ pub struct Smoothed<M> {
     pub(crate) smoothing: SmoothGrad,
 }
 
+impl<M: GradientMethod> Smoothed<M> {
+    fn sampling(&self) -> Sampling {
+        match self.smoothing.effective(self.method.has_path()) {
+            SampleBy::Nested => Sampling::Nested {
+                draws: self.smoothing.samples,
+            },
+            SampleBy::Joint(joint) => Sampling::Joint(joint),
+        }
+    }
+}
+
 impl<M: GradientMethod> Explainer for Smoothed<M> {
     fn id(&self) -> &str {
         self.method.id()
@@ -94,9 +147,15 @@ impl<M: GradientMethod> Explainer for Smoothed<M> {
 
     fn parameters(&self, model: &ModelInfo, input: &[usize]) -> Parameters {
         let mut all = self.method.parameters(model, input);
-        all.insert("smooth".into(), self.smoothing.samples.into());
+        let sampling = self.sampling();
+        let draws = match sampling {
+            Sampling::Nested { draws } => draws,
+            Sampling::Joint(joint) => joint.total(),
+        };
+        all.insert("smooth".into(), draws.into());
         all.insert("spread".into(), self.smoothing.spread.into());
         all.insert("reduce".into(), self.smoothing.reduce.name().into());
+        sampling.describe(&mut all);
         all
     }
 
@@ -104,73 +163,13 @@ impl<M: GradientMethod> Explainer for Smoothed<M> {
         &self,
         cx: &mut dyn Context,
         request: &Request<'_>,
-    ) -> Result<Attribution, ExplainError> {
-        run(&self.method, Some(&self.smoothing), cx, request)
+    ) -> Result<Vec<Attribution>, ExplainError> {
+        run(
+            &self.method,
+            Some(&self.smoothing),
+            self.sampling(),
+            cx,
+            request,
+        )
     }
-}
-
-/// Draws whose scores are asked for at once: memory does not grow with their number.
-const SCORED_AT_ONCE: usize = 1024;
-
-/// Integrates a gradient method's path, with noise or without.
-pub(crate) fn run<M: GradientMethod>(
-    method: &M,
-    smoothing: Option<&SmoothGrad>,
-    cx: &mut dyn Context,
-    request: &Request<'_>,
-) -> Result<Attribution, ExplainError> {
-    let (path, nodes) = method.path(cx, request)?;
-    let noise = smoothing.map(|s| s.noise(request.image, request.seed));
-    let draws = smoothing.map_or(1, |s| s.samples);
-    let reduce = smoothing.map_or(Reduce::Mean, |s| s.reduce);
-    let schedule = Schedule::nested(draws, nodes);
-    if schedule.evaluations().is_none_or(|n| n == 0) {
-        return Err(ExplainError::Parameter {
-            method: method.id().to_owned(),
-            name: "steps and draws".into(),
-            expected: "at least 1 each, and their product below 2^64".into(),
-            found: format!("{} and {draws}", schedule.nodes.len()),
-        });
-    }
-    let subject = Subject {
-        image: request.image,
-        objective: &request.objective,
-        path: &*path,
-        noise,
-    };
-    let map = cx.integrate(&Integration {
-        subject,
-        schedule: &schedule,
-        reduce,
-    })?;
-    if !map.is_finite() {
-        return Err(ExplainError::NonFinite {
-            what: format!("the map of {}", method.id()),
-        });
-    }
-    let mut attribution = Attribution {
-        map,
-        domain: Domain::Input,
-        signed: reduce == Reduce::Mean,
-        completeness: None,
-        evaluations: cx.evaluations(),
-    };
-    // Squares and variances do not add up to a difference of scores.
-    if let (Some([picture, end]), Reduce::Mean) = (path.ends(), reduce) {
-        let mut expected = 0.0;
-        for first in (0..draws).step_by(SCORED_AT_ONCE) {
-            let part = first..draws.min(first + SCORED_AT_ONCE as u64);
-            let points: Vec<(u64, f64)> = part.flat_map(|d| [(d, picture), (d, end)]).collect();
-            let scores = cx.scores(&Points {
-                subject,
-                points: &points,
-            })?;
-            expected += scores.chunks(2).map(|s| s[0] - s[1]).sum::<f64>();
-        }
-        expected /= draws as f64;
-        let attributed = attribution.total();
-        attribution.completeness = Some(Completeness::new(attributed, expected));
-        attribution.evaluations = cx.evaluations();
-    }
-    Ok(attribution)
 }

@@ -38,6 +38,30 @@ pub enum Error {
         /// The classes that there are.
         classes: usize,
     },
+    /// A target asks for tags of a network that has none.
+    #[error("the classes of {model} exclude each other, so it has no tags: give top:K in place of tags")]
+    NoTags {
+        /// The model.
+        model: String,
+    },
+    /// No tag is probable enough.
+    #[error("no tag has a probability of at least {least}: ask for less, as in tags:0.1")]
+    NoProbableTag {
+        /// The least probability asked for.
+        least: f64,
+    },
+    /// The right side of a comparison is not one class.
+    #[error("a class is compared with one other; the target behind `vs` means {found}")]
+    NotOneClass {
+        /// The classes that it means.
+        found: usize,
+    },
+    /// A class is compared with itself.
+    #[error("class {index} is compared with itself")]
+    SameClass {
+        /// The class.
+        index: usize,
+    },
     /// The model's scores are not finite.
     #[error("the model's scores for {input} are not finite: it overflows on this input")]
     NonFiniteScores {
@@ -54,6 +78,16 @@ pub enum Error {
         /// The bound.
         bound: u64,
     },
+    /// A mask does not fit its picture.
+    #[error("the mask of `{region}` has {} x {} pixels, the picture {} x {}", found[1], found[0], expected[1], expected[0])]
+    MaskSize {
+        /// The region.
+        region: String,
+        /// Height and width of the mask.
+        found: [usize; 2],
+        /// Height and width of the picture.
+        expected: [usize; 2],
+    },
     /// An input of neither one nor three channels has no picture to draw on.
     #[error("{0} is no picture to draw on")]
     NoPicture(String),
@@ -68,6 +102,7 @@ impl Error {
             self,
             Self::Explain(
                 ExplainError::UnknownMethod { .. }
+                    | ExplainError::UnknownMetric { .. }
                     | ExplainError::Parameter { .. }
                     | ExplainError::Conflict { .. }
             )

@@ -1,8 +1,8 @@
-use crate::{Crop, Error, Image, Input, Prediction, Session};
+use crate::view::MapView;
+use crate::{Crop, Error, Image, Input, Overlay, ResolvedTarget, Session};
 use limpid_explain::{Attribution, Completeness, Domain, Evaluations, Explainer, Parameters};
-use limpid_render::{CropRect, Heatmap, OverlayOptions, Photo, RgbImage, encode_npy, encode_png};
+use limpid_render::{Heatmap, encode_npy};
 use serde::Serialize;
-use std::path::Path;
 
 /// The standard deviation, in the model's pixels, of the average by which maps
 /// of single pixels are drawn.
@@ -27,11 +27,25 @@ pub struct Explanation {
     manifest: Manifest,
     crop: Option<Crop>,
     smoothed: bool,
+    slug: String,
 }
 
-/// The class that is explained.
+/// The score that is explained.
 #[derive(Debug, Clone, Serialize)]
 pub struct ManifestTarget {
+    /// The index of the class.
+    pub index: usize,
+    /// Its label.
+    pub label: String,
+    /// The class that it is compared with.
+    pub against: Option<ManifestClass>,
+    /// What is read of the scores: logit, softmax or sigmoid.
+    pub readout: &'static str,
+}
+
+/// A class that another is compared with.
+#[derive(Debug, Clone, Serialize)]
+pub struct ManifestClass {
     /// Its index.
     pub index: usize,
     /// Its label.
@@ -89,9 +103,10 @@ pub struct Manifest {
     pub parameters: Parameters,
     /// The class.
     pub target: ManifestTarget,
-    /// The logit of the unsmoothed picture.
-    pub score: f32,
-    /// Its share of the softmax.
+    /// What is explained, for the unsmoothed picture: the logit of the class, or
+    /// what `target` says.
+    pub score: f64,
+    /// The class's probability.
     pub probability: f64,
     /// For path methods.
     pub completeness: Option<Completeness>,
@@ -122,7 +137,7 @@ impl Explanation {
         session: &Session,
         input: &Input,
         method: &dyn Explainer,
-        class: Prediction,
+        target: &ResolvedTarget,
         attribution: Attribution,
         seed: u64,
         seconds: f64,
@@ -137,13 +152,23 @@ impl Explanation {
             method: method.id().to_owned(),
             parameters: method.parameters(session.info(), input.tensor().dims()),
             target: ManifestTarget {
-                index: class.index,
-                label: class.label,
+                index: target.class.index,
+                label: target.class.label.clone(),
+                against: target.against.as_ref().map(|other| ManifestClass {
+                    index: other.index,
+                    label: other.label.clone(),
+                }),
+                readout: target.readout.name(),
             },
-            score: class.score,
-            probability: class.probability,
+            score: target.value(),
+            probability: target.class.probability,
             completeness: attribution.completeness,
-            standard_error: None,
+            standard_error: attribution
+                .relative_standard_error()
+                .map(|relative| StandardError {
+                    relative,
+                    file: None,
+                }),
             evaluations: attribution.evaluations,
             seed,
             device: capabilities.kind.name().to_owned(),
@@ -164,6 +189,7 @@ impl Explanation {
             manifest,
             crop,
             smoothed: method.is_smoothed(),
+            slug: target.slug(),
         }
     }
 
@@ -196,14 +222,12 @@ impl Explanation {
         &self.manifest.target.label
     }
 
-    /// The map's part of a file name: `<method>[+smoothgrad].<class index>`.
+    /// The map's part of a file name: `<method>[+smoothgrad].<class index>`, the
+    /// index with what [`ResolvedTarget::slug`] adds.
     #[must_use]
     pub fn file_suffix(&self) -> String {
-        let method = &self.manifest.method;
-        // The method called smoothgrad says it in its own name.
-        let smoothed = self.smoothed && method != "smoothgrad";
-        let mark = if smoothed { "+smoothgrad" } else { "" };
-        format!("{method}{mark}.{}", self.class())
+        let name = method_name(&self.manifest.method, self.smoothed);
+        format!("{name}.{}", self.slug)
     }
 
     /// The raw map as an `.npy` file: float32, C order, version 1.0.
@@ -225,6 +249,16 @@ impl Explanation {
         Ok(encode_npy(map.dims(), map.data())?)
     }
 
+    /// The standard error of the map as an `.npy` file of the same shape, where
+    /// it is estimated.
+    ///
+    /// # Errors
+    /// None but for a lack of memory.
+    pub fn standard_error_npy(&self) -> Option<Result<Vec<u8>, Error>> {
+        let error = self.attribution.standard_error.as_ref()?;
+        Some(encode_npy(error.dims(), error.data()).map_err(Error::from))
+    }
+
     /// The map over the picture that it explains. A map of single pixels is
     /// averaged over its nearest neighbours for the eye, and the caption says
     /// so; the raw map stays as it is.
@@ -244,49 +278,38 @@ impl Explanation {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn overlay(&self, image: &Image) -> Result<Overlay, Error> {
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let whole = Crop {
-            x: 0.0,
-            y: 0.0,
-            width: width as f64,
-            height: height as f64,
-        };
-        let crop = self.crop.unwrap_or(whole);
-        let [map_height, map_width] = self.attribution.grid();
-        let sum = self.attribution.channel_sum();
-        let raw = Heatmap {
-            data: &sum,
-            height: map_height,
-            width: map_width,
-        };
-        let smoothed = match self.attribution.domain {
-            Domain::Input => Some(raw.smoothed(VIEW_SIGMA)?),
-            _ => None,
-        };
-        let m = &self.manifest;
-        let title = format!("{} \u{b7} {}", m.target.index, m.target.label);
-        let picture = limpid_render::Overlay {
-            photo: Photo {
-                pixels: image.pixels(),
-                width,
+        self.view()?.overlay(image, None)
+    }
+
+    /// What is drawn of the map: enough for pictures of it, and smaller than
+    /// the map itself.
+    ///
+    /// # Errors
+    /// When the map cannot be drawn.
+    pub fn view(&self) -> Result<MapView, Error> {
+        let [height, width] = self.attribution.grid();
+        let mut data = self.attribution.channel_sum();
+        if self.attribution.domain == Domain::Input {
+            let raw = Heatmap {
+                data: &data,
                 height,
-            },
-            map: Heatmap {
-                data: smoothed.as_deref().unwrap_or(&sum),
-                ..raw
-            },
-            crop: CropRect {
-                x: crop.x,
-                y: crop.y,
-                width: crop.width,
-                height: crop.height,
-            },
-            title: &title,
-            subtitle: &self.subtitle(),
-            signed: self.attribution.signed,
+                width,
+            };
+            data = raw.smoothed(VIEW_SIGMA)?;
         }
-        .render(&OverlayOptions::default())?;
-        Ok(Overlay(picture))
+        let m = &self.manifest;
+        let mut title = format!("{} \u{b7} {}", m.target.index, m.target.label);
+        if let Some(other) = &m.target.against {
+            title += &format!(" rather than {} \u{b7} {}", other.index, other.label);
+        }
+        Ok(MapView {
+            data,
+            size: [height, width],
+            crop: self.crop,
+            signed: self.attribution.signed,
+            title,
+            subtitle: self.subtitle(),
+        })
     }
 
     fn subtitle(&self) -> String {
@@ -298,6 +321,7 @@ impl Explanation {
         };
         let (layer, view) = match &self.attribution.domain {
             Domain::Layer(name) => (format!(" at {name}"), String::new()),
+            Domain::Pixels => (String::new(), String::new()),
             _ => {
                 let view = format!(" \u{b7} drawn smoothed by {VIEW_SIGMA} pixels");
                 (String::new(), view)
@@ -312,42 +336,9 @@ impl Explanation {
     }
 }
 
-/// A picture of a map.
-#[derive(Debug, Clone)]
-pub struct Overlay(RgbImage);
-
-impl Overlay {
-    /// Its width in pixels.
-    #[must_use]
-    pub fn width(&self) -> u32 {
-        self.0.width()
-    }
-
-    /// Its height in pixels.
-    #[must_use]
-    pub fn height(&self) -> u32 {
-        self.0.height()
-    }
-
-    /// Its pixels, `[height, width, 3]`.
-    #[must_use]
-    pub fn pixels(&self) -> &[u8] {
-        self.0.as_raw()
-    }
-
-    /// The picture as a PNG file.
-    ///
-    /// # Errors
-    /// None but for a lack of memory.
-    pub fn png(&self) -> Result<Vec<u8>, Error> {
-        Ok(encode_png(&self.0)?)
-    }
-
-    /// Writes the picture as a PNG file, under a temporary name first.
-    ///
-    /// # Errors
-    /// When the folder cannot be written or the disk is full.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        Ok(limpid_render::write_atomic(path.as_ref(), &self.png()?)?)
-    }
+/// A method's name in files and reports: with `+smoothgrad` where it is smoothed
+/// and does not say so by itself.
+pub(crate) fn method_name(id: &str, smoothed: bool) -> String {
+    let mark = if smoothed && id != "smoothgrad" { "+smoothgrad" } else { "" };
+    format!("{id}{mark}")
 }

@@ -21,28 +21,42 @@
 mod device;
 mod engine;
 mod error;
+mod evaluation;
 mod explanation;
 mod model;
 mod session;
+mod target;
+mod view;
 
 pub use device::{Device, DeviceInfo};
 pub use error::Error;
-pub use explanation::{Explanation, Manifest, Overlay};
+pub use evaluation::{
+    Cost, Evaluated, Evaluation, MethodResult, MethodSummary, NumberInfo, PictureResult, Report,
+    Summary,
+};
+pub use explanation::{Explanation, Manifest};
+pub use limpid_explain::metrics;
 pub use limpid_explain::methods::{
-    self, Baseline, BlurIntegratedGradients, GradCam, Gradient, GradientMethod,
-    IntegratedGradients, Mode, Variable,
+    self, AblationCam, AttentionRollout, Baseline, BlurIntegratedGradients, EigenCam, EigenGradCam, ElementWiseCam,
+    ExpectedGradients, Fuse, GradCam, GradCamPlusPlus, Gradient, GradientMethod, GradientXAttention,
+    GradientXInput, Heads,
+    GuidedIntegratedGradients, HiResCam, IntegratedGradients, Kept, KernelShap, LayerCam, Lime,
+    Mode, Occlusion, ReciproCam, Regression, Rise, ScoreCam, SpectralIntegratedGradients,
+    Superpixels, TransformerRelevance, Variable, XGradCam, Xrai,
 };
 pub use limpid_explain::{
-    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer,
-    LayerGradient, Objective, ParamInfo, ParamKind, Parameters, Reduce, Request, Rule, SmoothGrad,
-    Smoothed,
+    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, Joint,
+    LayerGradients, Objective, ParamInfo, ParamKind, Parameters, Quadrature, Readout, Reduce,
+    Request, Rule, SampleBy, SmoothGrad, Smoothed, Weighting,
 };
 pub use limpid_model::{
     Crop, Image, Input, Interpolation, LabelError, Labels, ModelError, Preprocess, SaveOptions,
 };
 pub use limpid_tensor::{Shape, Tensor, TensorError};
 pub use model::{LayerInfo, Model};
-pub use session::{Prediction, Progress, RunOptions, Session, SessionOptions, Target};
+pub use session::{Progress, RunOptions, Session, SessionOptions};
+pub use target::{Prediction, ResolvedTarget, Target};
+pub use view::{MapView, Overlay};
 
 /// Licence notices of what is built into the program besides its code.
 pub mod notices {
@@ -52,5 +66,8 @@ pub mod notices {
 
 /// Files and pictures of maps.
 pub mod render {
-    pub use limpid_render::{OverlayOptions, RenderError, encode_npy, encode_png, write_atomic};
+    pub use crate::view::thumbnail;
+    pub use limpid_render::{
+        OverlayOptions, RenderError, encode_npy, encode_png, format_value, write_atomic,
+    };
 }

@@ -115,6 +115,18 @@ impl Model {
         self.0.preprocess()
     }
 
+    /// Whether each class is a tag by itself, so that a picture can have
+    /// several.
+    ///
+    /// ```
+    /// assert!(!limpid::Model::embedded()?.is_multi_label());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_multi_label(&self) -> bool {
+        self.0.is_multi_label()
+    }
+
     /// The SHA-256 of model.safetensors, in hexadecimal digits.
     #[must_use]
     pub fn sha256(&self) -> &str {

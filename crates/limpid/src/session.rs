@@ -1,56 +1,11 @@
 use crate::engine::{Engine, RunContext};
-use crate::{Device, Error, Explanation, Image, Input, Model};
-use limpid_explain::{ExplainError, Explainer, LayerGradient, Objective, Request};
-use serde::Serialize;
+use crate::{
+    Device, Error, Explanation, Image, Input, Model, Prediction, ResolvedTarget, Target,
+};
+use limpid_explain::{ExplainError, Explainer, LayerGradients, Objective, Readout, Request};
+use limpid_tensor::Tensor;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// What is to be explained of a picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// The classes of the K highest scores, a map for each.
-    Top(usize),
-    /// One class.
-    Class(usize),
-    /// One class by its label: the whole name or one of its comma-separated
-    /// synonyms, case ignored.
-    Label(String),
-}
-
-impl Target {
-    /// Reads `top1`, `top:K`, a class index or a label.
-    ///
-    /// ```
-    /// use limpid::Target;
-    /// assert_eq!(Target::parse("top1"), Target::Top(1));
-    /// assert_eq!(Target::parse("top:3"), Target::Top(3));
-    /// assert_eq!(Target::parse("967"), Target::Class(967));
-    /// assert_eq!(Target::parse("espresso"), Target::Label("espresso".into()));
-    /// ```
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let top = text.strip_prefix("top:").and_then(|k| k.parse().ok());
-        match (text, top, text.parse()) {
-            ("top1", ..) => Self::Top(1),
-            (_, Some(k), _) => Self::Top(k),
-            (_, _, Ok(index)) => Self::Class(index),
-            _ => Self::Label(text.to_owned()),
-        }
-    }
-}
-
-/// A class and what the model says of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Prediction {
-    /// The class.
-    pub index: usize,
-    /// Its label.
-    pub label: String,
-    /// Its logit.
-    pub score: f32,
-    /// Its share of the softmax over all classes.
-    pub probability: f64,
-}
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,74 +172,67 @@ impl Session {
             .collect()
     }
 
-    fn prediction(&self, logits: &[f32], index: usize) -> Prediction {
-        let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let exp = |s: &f32| (f64::from(*s) - max).exp();
-        let sum: f64 = logits.iter().map(exp).sum();
+    pub(crate) fn prediction(&self, logits: &[f32], index: usize) -> Prediction {
+        let readout = match self.model.is_multi_label() {
+            true => Readout::Sigmoid,
+            false => Readout::Softmax,
+        };
         Prediction {
             index,
             label: self.model.labels().display(index),
             score: logits[index],
-            probability: exp(&logits[index]) / sum,
+            probability: Objective::class(index).read_as(readout).value(logits),
         }
     }
 
-    /// The classes that a target means for these scores.
+    /// The output of a layer for one input, of the layer's own shape without
+    /// the batch.
     ///
     /// # Errors
-    /// When there is no such class, or several bear the label.
+    /// When there is no such layer, or the input does not fit the model.
     ///
     /// ```
-    /// # use limpid::{Device, Gradient, GradCam, Image, Model, RunOptions, Session, SessionOptions, Target};
+    /// # use limpid::{Device, Image, Model};
     /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
     /// # let session = Model::embedded()?.session(Device::auto()?)?;
-    /// # let image = Image::open(photo)?;
-    /// let logits = session.logits(&session.input(&image)?)?;
-    /// let classes = session.resolve(&Target::Label("espresso".into()), &logits)?;
-    /// assert_eq!(classes[0].index, 967);
+    /// # let input = session.input(&Image::open(photo)?)?;
+    /// let features = session.activation(&input, "global_pool")?;
+    /// assert_eq!(features.dims(), [1280]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn resolve(&self, target: &Target, logits: &[f32]) -> Result<Vec<Prediction>, Error> {
-        let classes = logits.len();
-        let index = match target {
-            Target::Top(k) if (1..=classes).contains(k) => return Ok(self.rank(logits, *k)),
-            Target::Top(asked) => {
-                return Err(Error::TooManyClasses {
-                    asked: *asked,
-                    classes,
-                });
-            }
-            Target::Class(index) => self.model.labels().find(&index.to_string())?,
-            Target::Label(label) => self.model.labels().find(label)?,
-        };
-        Ok(vec![self.prediction(logits, index)])
+    pub fn activation(&self, input: &Input, layer: &str) -> Result<Tensor, Error> {
+        self.model.check_input(input)?;
+        self.engine.activation(input.tensor(), layer)
     }
 
-    /// What a layer puts out for an input, and an objective's gradient with
-    /// respect to it, both of the layer's own shape without the batch.
+    /// The outputs of layers for one input, and the gradients of objectives with
+    /// respect to them, of the layers' own shapes without the batch. All share
+    /// one forward pass.
     ///
     /// # Errors
-    /// When the input does not fit the model, there is no such layer, or no
-    /// gradient reaches it.
+    /// When there is no such layer, the objectives do not depend on one, or the
+    /// input does not fit the model.
     ///
     /// ```
     /// # use limpid::{Device, Image, Model, Objective};
     /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
     /// # let session = Model::embedded()?.session(Device::auto()?)?;
-    /// # let image = Image::open(photo)?;
-    /// let at = session.layer_gradient(&session.input(&image)?, "blocks.4", &Objective::class(967))?;
-    /// assert_eq!(at.activation.dims(), [112, 14, 14]);
-    /// assert_eq!(at.gradient.dims(), at.activation.dims());
+    /// # let input = session.input(&Image::open(photo)?)?;
+    /// let layers = ["blocks.4".to_owned(), "blocks.5".to_owned()];
+    /// let at = session.layer_gradients(&input, &layers, &[Objective::class(967)])?;
+    /// assert_eq!(at[0].activation.dims(), [112, 14, 14]);
+    /// assert_eq!(at[1].gradients[0].dims(), at[1].activation.dims());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn layer_gradient(
+    pub fn layer_gradients(
         &self,
         input: &Input,
-        layer: &str,
-        objective: &Objective,
-    ) -> Result<LayerGradient, Error> {
+        layers: &[String],
+        objectives: &[Objective],
+    ) -> Result<Vec<LayerGradients>, Error> {
         self.model.check_input(input)?;
-        self.engine.layer_gradient(input.tensor(), layer, objective)
+        self.engine
+            .layer_gradients(input.tensor(), layers, objectives)
     }
 
     /// Explains a picture: a map for each class of the target.
@@ -323,44 +271,42 @@ impl Session {
         options: &RunOptions<'_>,
     ) -> Result<Vec<Explanation>, Error> {
         let logits = self.logits(input)?;
-        self.resolve(target, &logits)?
-            .into_iter()
-            .map(|class| self.explain_class(input, method, class, options))
-            .collect()
+        let targets = self.resolve(target, &logits)?;
+        self.explain_targets(input, method, &targets, options)
     }
 
-    /// Explains one class of an input whose scores are known.
+    /// Explains scores of an input that are known: a map for each.
     ///
     /// # Errors
-    /// As [`explain_input`](Self::explain_input), or when there is no such class.
-    pub fn explain_class(
+    /// As [`explain_input`](Self::explain_input).
+    pub fn explain_targets(
         &self,
         input: &Input,
         method: &dyn Explainer,
-        class: Prediction,
+        targets: &[ResolvedTarget],
         options: &RunOptions<'_>,
-    ) -> Result<Explanation, Error> {
+    ) -> Result<Vec<Explanation>, Error> {
         let start = Instant::now();
         self.model.check_input(input)?;
-        self.model.labels().find(&class.index.to_string())?;
+        let objectives: Vec<Objective> = targets.iter().map(ResolvedTarget::objective).collect();
         let mut cx = RunContext::new(&self.engine, &self.model, *options);
-        let attribution = method.explain(
+        let maps = method.explain(
             &mut cx,
             &Request {
                 image: input.tensor(),
-                objective: Objective::class(class.index),
+                objectives: &objectives,
                 seed: options.seed,
             },
         )?;
-        Ok(Explanation::new(
-            self,
-            input,
-            method,
-            class,
-            attribution,
-            options.seed,
-            start.elapsed().as_secs_f64(),
-        ))
+        let seconds = start.elapsed().as_secs_f64();
+        let explained = targets.iter().zip(maps).map(|(target, map)| {
+            Explanation::new(self, input, method, target, map, options.seed, seconds)
+        });
+        Ok(explained.collect())
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     pub(crate) fn info(&self) -> &limpid_explain::ModelInfo {

@@ -144,7 +144,7 @@ fn blur_integrated_gradients_converge() {
 #[test]
 fn more_steps_close_the_gap_on_a_network_with_kinks() {
     let session = embedded();
-    let medians = |make: &dyn Fn(usize) -> Box<dyn Explainer>| {
+    let medians = |make: &dyn Fn(u64) -> Box<dyn Explainer>| {
         [16, 64].map(|steps| {
             let gaps =
                 PHOTOS.map(|name| gap(&session, &crop(name), &*make(steps), &Target::Top(1)));
@@ -172,7 +172,7 @@ fn smoothed_maps_add_up_too() {
     let (session, input) = smooth_network();
     let method = IntegratedGradients::new()
         .steps(16)
-        .smoothed(SmoothGrad::new().samples(7));
+        .smoothed(SmoothGrad::new().samples(7).nested());
     let maps = session
         .explain_input(&input, &method, &Target::Class(2), &RunOptions::default())
         .unwrap();
@@ -217,7 +217,7 @@ fn nothing_to_evaluate_is_refused() {
         Box::new(
             IntegratedGradients::new()
                 .steps(4)
-                .smoothed(SmoothGrad::new().samples(u64::MAX)),
+                .smoothed(SmoothGrad::new().samples(u64::MAX).nested()),
         ),
     ];
     for method in methods {
@@ -232,8 +232,8 @@ fn nothing_to_evaluate_is_refused() {
 #[test]
 fn reducers_are_moments_of_the_draws() {
     let (session, input) = smooth_network();
-    let map = |steps: Option<usize>, draws: u64, reduce: Reduce| -> Vec<f64> {
-        let smoothing = SmoothGrad::new().samples(draws).reduce(reduce);
+    let map = |steps: Option<u64>, draws: u64, reduce: Reduce| -> Vec<f64> {
+        let smoothing = SmoothGrad::new().samples(draws).reduce(reduce).nested();
         let method: Box<dyn Explainer> = match steps {
             None => Box::new(Gradient::new().smoothed(smoothing)),
             Some(n) => Box::new(IntegratedGradients::new().steps(n).smoothed(smoothing)),

@@ -5,7 +5,7 @@ mod common;
 
 use common::{crop, embedded, photo, relative_l2, with};
 use limpid::{
-    BlurIntegratedGradients, Error, ExplainError, Explainer, GradCam, Gradient, GradientMethod,
+    BlurIntegratedGradients, Error, ExplainError, Explainer, GradCam, Gradient, GradientMethod, Joint,
     Progress, Reduce, RunOptions, Session, SmoothGrad, Target,
 };
 use limpid_graph::passes::{Rule, vjp};
@@ -29,10 +29,15 @@ fn bits(session: &Session, method: &dyn Explainer) -> Vec<u32> {
 fn maps_do_not_depend_on_batch_or_threads() {
     let blur = || BlurIntegratedGradients::new().steps(5);
     let smooth = |reduce| SmoothGrad::new().samples(3).reduce(reduce);
-    let methods: [Box<dyn Explainer>; 5] = [
+    let joint = Joint {
+        evaluations: 59,
+        tolerance: Some(0.01),
+    };
+    let methods: [Box<dyn Explainer>; 6] = [
         Box::new(Gradient::new()),
         Box::new(GradCam::new()),
-        Box::new(blur().smoothed(smooth(Reduce::Mean))),
+        Box::new(blur().smoothed(SmoothGrad::new().joint(joint))),
+        Box::new(blur().smoothed(smooth(Reduce::Mean).nested())),
         Box::new(blur().smoothed(smooth(Reduce::Squared))),
         Box::new(Gradient::new().smoothed(smooth(Reduce::Variance))),
     ];
@@ -186,7 +191,7 @@ fn targets_are_resolved() {
     let logits = session.logits(&input).unwrap();
     let index = |text: &str| {
         let found = session.resolve(&Target::parse(text), &logits);
-        found.map(|p| p.iter().map(|p| p.index).collect::<Vec<_>>())
+        found.map(|p| p.iter().map(|p| p.class.index).collect::<Vec<_>>())
     };
     assert_eq!(index("top1").unwrap(), [967]);
     assert_eq!(index("top:3").unwrap().len(), 3);

@@ -7,8 +7,8 @@ use crate::selection::{self, Param};
 use crate::{commands, interrupt};
 use clap::Args;
 use limpid::{
-    ExplainError, Explainer, Explanation, Image, Input, Manifest, Prediction, RunOptions, Session,
-    Target,
+    ExplainError, Explainer, Explanation, Image, Input, Manifest, ResolvedTarget, RunOptions,
+    Session, Target,
 };
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,9 @@ use std::thread;
 #[derive(Args)]
 #[command(after_help = "\
 Results are named <picture>.<method>.<class index>.png, .npy and .json, with
-+smoothgrad after the method where it is smoothed; what is found in a folder
-keeps its place below --out.
++smoothgrad after the method where it is smoothed, and .stderr.npy for the
+standard error where one is estimated; what is found in a folder keeps its place
+below --out.
 
 Examples:
   limpid explain photo.jpg
@@ -41,11 +42,18 @@ pub(crate) struct Options {
     )]
     methods: Vec<String>,
 
-    /// The class to explain: top1, the best one; top:K, a map for each of the
-    /// K best; an index; or a label, whole or one of its synonyms, case
-    /// ignored
-    #[arg(long, value_name = "T", default_value = "top1", value_parser = target)]
-    target: String,
+    /// What to explain: top1, the best class; top:K, a map for each of the K
+    /// best; an index; a label, whole or one of its synonyms, case ignored;
+    /// "A vs B", why A rather than B; probability:T, the probability in place
+    /// of the score; tags or tags:P, each tag that is probable (at least P).
+    /// Several --target make a map for each
+    #[arg(
+        long = "target",
+        value_name = "T",
+        default_value = "top1",
+        value_parser = target
+    )]
+    targets: Vec<String>,
 
     /// Average gradient methods over N noisy copies of the picture; others are
     /// left alone
@@ -83,7 +91,7 @@ struct Run<'a> {
     options: &'a Options,
     session: &'a Session,
     methods: &'a [Box<dyn Explainer>],
-    target: &'a Target,
+    targets: &'a [Target],
     cancel: &'a AtomicBool,
     reporter: &'a Reporter,
 }
@@ -108,12 +116,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     thread::scope(|scope| {
         // The first picture is decoded while the model is opened.
         let loaded = loader::start(scope, &found.pictures);
-        let session = options.common.session()?;
+        let session = options.common.machine.session()?;
         let run = Run {
             options,
             session: &session,
             methods: &selection.methods,
-            target: &known_target(&session, &options.target)?,
+            targets: &known_targets(&session, &options.targets)?,
             cancel,
             reporter: &reporter,
         };
@@ -141,7 +149,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
 }
 
 /// What `--target` takes; whether the model has such a class shows later.
-fn target(text: &str) -> Result<String, String> {
+pub(super) fn target(text: &str) -> Result<String, String> {
     match text.strip_prefix("top:") {
         Some(k) if k.bytes().all(|b| b == b'0') || !k.bytes().all(|b| b.is_ascii_digit()) => {
             Err("K of top:K must be a whole number and at least 1, as in top:3".to_owned())
@@ -150,13 +158,19 @@ fn target(text: &str) -> Result<String, String> {
     }
 }
 
-/// The target, once it is known that the model has such a class: it is the
+/// The targets, once it is known that the model has such classes: they are the
 /// same for all pictures.
-fn known_target(session: &Session, text: &str) -> anyhow::Result<Target> {
-    let target = Target::parse(text);
-    let classes = vec![0.0; session.model().labels().len()];
-    session.resolve(&target, &classes)?;
-    Ok(target)
+pub(super) fn known_targets(session: &Session, texts: &[String]) -> anyhow::Result<Vec<Target>> {
+    let targets: Vec<Target> = texts.iter().map(|t| Target::parse(t)).collect();
+    let classes: Vec<f32> = (0..session.model().labels().len()).map(|i| i as f32).collect();
+    for target in &targets {
+        match session.resolve(target, &classes) {
+            // What depends on the picture shows when there is one.
+            Ok(_) | Err(limpid::Error::SameClass { .. } | limpid::Error::NoProbableTag { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(targets)
 }
 
 impl Run<'_> {
@@ -169,23 +183,26 @@ impl Run<'_> {
             true => Some(loader::drawable(self.session, loaded)?),
             false => None,
         };
-        let classes = self.session.resolve(self.target, &logits)?;
-        for method in self.methods {
-            for class in &classes {
-                let label = format!("{} {}", picture.path.display(), method.id());
-                self.reporter.bar.label(place.to_owned(), &label);
-                let done = self
-                    .explain(&input, &**method, class)
-                    .and_then(|map| self.write(picture, image.as_ref(), map));
-                match done {
-                    Err(error) if is_cancelled(&error) => return Ok(()),
-                    Err(error) => {
-                        self.reporter.failure(&picture.path, &error)?;
-                        // The next class would fail in the same way.
-                        break;
-                    }
-                    Ok(()) => {}
+        let mut targets: Vec<ResolvedTarget> = Vec::new();
+        for target in self.targets {
+            for found in self.session.resolve(target, &logits)? {
+                // Two targets may mean the same class of this picture.
+                if !targets.iter().any(|t| t.slug() == found.slug()) {
+                    targets.push(found);
                 }
+            }
+        }
+        for method in self.methods {
+            let label = format!("{} {}", picture.path.display(), method.id());
+            self.reporter.bar.label(place.to_owned(), &label);
+            let done = self.explain(&input, &**method, &targets).and_then(|maps| {
+                maps.into_iter()
+                    .try_for_each(|map| self.write(picture, image.as_ref(), map))
+            });
+            match done {
+                Err(error) if is_cancelled(&error) => return Ok(()),
+                Err(error) => self.reporter.failure(&picture.path, &error)?,
+                Ok(()) => {}
             }
         }
         Ok(())
@@ -195,18 +212,18 @@ impl Run<'_> {
         &self,
         input: &Input,
         method: &dyn Explainer,
-        class: &Prediction,
-    ) -> anyhow::Result<Explanation> {
+        targets: &[ResolvedTarget],
+    ) -> anyhow::Result<Vec<Explanation>> {
         let bar = &self.reporter.bar;
         let options = RunOptions {
-            seed: self.options.common.seed,
+            seed: self.options.common.machine.seed,
             progress: Some(&|p| bar.set(p.done, p.total)),
             cancel: Some(self.cancel),
         };
-        let map = self
+        let maps = self
             .session
-            .explain_class(input, method, class.clone(), &options)?;
-        Ok(map)
+            .explain_targets(input, method, targets, &options)?;
+        Ok(maps)
     }
 
     /// Writes a map's files and tells of it.
@@ -229,6 +246,21 @@ impl Run<'_> {
             .map(|(format, ending)| (format, picture.result(&format!("{suffix}.{ending}"))))
             .collect();
         map.manifest_mut().files = files.iter().map(|(_, name)| slashes(name)).collect();
+        let error = match map.standard_error_npy() {
+            Some(bytes) if wanted(Format::Npy) => {
+                Some((picture.result(&format!("{suffix}.stderr.npy")), bytes?))
+            }
+            _ => None,
+        };
+        if let Some((name, bytes)) = &error {
+            let manifest = map.manifest_mut();
+            manifest.files.push(slashes(name));
+            if let Some(estimate) = &mut manifest.standard_error {
+                estimate.file = Some(slashes(name));
+            }
+            interrupt::write(&self.options.common.out.join(name), bytes)
+                .map_err(limpid::Error::from)?;
+        }
         for (format, name) in &files {
             let bytes = match (format, image) {
                 (Format::Png, Some(image)) => map.overlay(image)?.png()?,
@@ -257,6 +289,12 @@ impl Run<'_> {
             m.target.label,
             100.0 * m.probability
         );
+        if let Some(other) = &m.target.against {
+            let _ = write!(text, " rather than {} {}", other.index, other.label);
+        }
+        if let Some(error) = &m.standard_error {
+            let _ = write!(text, ", standard error {:.1} %", 100.0 * error.relative);
+        }
         if let Some(c) = m.completeness {
             let _ = write!(text, ", gap {:+.3} of {:.3}", c.gap, c.expected);
         }
@@ -273,7 +311,7 @@ fn slashes(path: &Path) -> String {
     parts.join("/")
 }
 
-fn is_cancelled(error: &anyhow::Error) -> bool {
+pub(super) fn is_cancelled(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref::<limpid::Error>(),
         Some(limpid::Error::Explain(ExplainError::Cancelled))

@@ -1,17 +1,23 @@
-use super::GradientMethod;
-use super::integrated_gradients::extents;
-use crate::smoothing::run;
+use super::baseline::extents;
+use super::{GradientMethod, MethodInfo, Trajectory, Walk, quadrature_builders, registry};
+use crate::estimators::{Sampling, run};
+use crate::params::Given;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, Node, Parameters, Path, Request,
-    Rule,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, Node, ParamKind, Parameters, Path,
+    Quadrature, Request, Rule, SmoothGrad,
     paths::{HeatBlur, ZeroBorderBlur},
 };
+use limpid_graph::passes;
+use serde_json::Value;
 
 /// The standard deviation at the end of the path, in pixels: 50 for a picture
 /// of 224 x 224, and in proportion for others.
 pub(super) fn default_max_sigma(height: usize, width: usize) -> f64 {
     50.0 * ((height * width) as f64).sqrt() / 224.0
 }
+
+/// What the positions of a joint sampling begin uniform in; the pilot refines it.
+const JOINT_VARIABLE: Variable = Variable::Log;
 
 /// What the nodes are uniform in.
 ///
@@ -113,32 +119,18 @@ impl Mode {
 ///     .steps(20)
 ///     .rule(Rule::GaussLegendre)
 ///     .variable(Variable::Log);
-/// assert_eq!(method.steps, 20);
+/// assert_eq!(method.quadrature.steps, 20);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct BlurIntegratedGradients {
-    /// Gradients on the path.
-    pub steps: usize,
-    /// The quadrature; `None` stands for the mode's own.
-    pub rule: Option<Rule>,
+    /// How the path is divided; by the mode's own rule where none is named.
+    pub quadrature: Quadrature,
     /// What the nodes are uniform in; `None` stands for the mode's own.
     pub variable: Option<Variable>,
     /// The largest standard deviation in pixels; `None` stands for the mode's own.
     pub max_sigma: Option<f64>,
     /// Which blur.
     pub mode: Mode,
-}
-
-impl Default for BlurIntegratedGradients {
-    fn default() -> Self {
-        Self {
-            steps: 64,
-            rule: None,
-            variable: None,
-            max_sigma: None,
-            mode: Mode::Heat,
-        }
-    }
 }
 
 impl BlurIntegratedGradients {
@@ -148,19 +140,7 @@ impl BlurIntegratedGradients {
         Self::default()
     }
 
-    /// With another number of gradients.
-    #[must_use]
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
-        self
-    }
-
-    /// With another quadrature.
-    #[must_use]
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rule = Some(rule);
-        self
-    }
+    quadrature_builders!();
 
     /// With nodes uniform in another variable.
     #[must_use]
@@ -184,7 +164,7 @@ impl BlurIntegratedGradients {
     }
 
     fn effective_rule(&self) -> Rule {
-        self.rule.unwrap_or(match self.mode {
+        self.quadrature.rule.unwrap_or(match self.mode {
             Mode::Heat => Rule::Midpoint,
             Mode::Pair => Rule::Left,
         })
@@ -204,30 +184,26 @@ impl BlurIntegratedGradients {
         })
     }
 
-    fn nodes(&self, max_sigma: f64) -> Vec<Node> {
-        let variable = self.effective_variable();
+    /// The path walked evenly in `variable`. Weights are negative: it leads
+    /// away from the picture.
+    fn walk(variable: Variable, max_sigma: f64) -> Walk {
         let end = variable.of(max_sigma);
-        self.effective_rule()
-            .nodes(self.steps)
-            .into_iter()
-            .map(|n| {
-                let (sigma, slope) = variable.sigma(n.position * end);
-                Node {
-                    position: sigma,
-                    // Minus: the path leads away from the picture.
-                    weight: -n.weight * end * slope,
-                }
-            })
-            .collect()
+        Box::new(move |u| {
+            let (sigma, slope) = variable.sigma(u * end);
+            Node {
+                position: sigma,
+                weight: -end * slope,
+            }
+        })
     }
 }
 
 impl GradientMethod for BlurIntegratedGradients {
-    fn path(
+    fn trajectory(
         &self,
         _cx: &mut dyn Context,
         request: &Request<'_>,
-    ) -> Result<(Box<dyn Path>, Vec<Node>), ExplainError> {
+    ) -> Result<Trajectory, ExplainError> {
         let [_, h, w] = extents(request.image);
         let max_sigma = self.effective_max_sigma(h, w);
         let path: Box<dyn Path> = match self.mode {
@@ -238,7 +214,17 @@ impl GradientMethod for BlurIntegratedGradients {
                 step: 0.01,
             }),
         };
-        Ok((path, self.nodes(max_sigma)))
+        let joint_variable = self.variable.unwrap_or(JOINT_VARIABLE);
+        Ok(Trajectory {
+            path,
+            walk: Self::walk(self.effective_variable(), max_sigma),
+            joint_walk: Self::walk(joint_variable, max_sigma),
+            quadrature: Quadrature {
+                rule: Some(self.effective_rule()),
+                ..self.quadrature
+            },
+            rule: passes::Rule::Standard,
+        })
     }
 }
 
@@ -248,27 +234,75 @@ impl Explainer for BlurIntegratedGradients {
     }
 
     fn parameters(&self, _model: &ModelInfo, input: &[usize]) -> Parameters {
+        let mut all = Parameters::new();
+        self.quadrature.describe(self.effective_rule(), &mut all);
         let max_sigma = self.effective_max_sigma(input[1], input[2]);
-        Parameters::from_iter([
-            ("steps".to_owned(), self.steps.into()),
-            ("rule".to_owned(), self.effective_rule().name().into()),
-            (
-                "variable".to_owned(),
-                self.effective_variable().name().into(),
-            ),
-            ("max_sigma".to_owned(), max_sigma.into()),
-            ("mode".to_owned(), self.mode.name().into()),
-            ("sampling".to_owned(), "nested".into()),
-        ])
+        all.insert("variable".into(), self.effective_variable().name().into());
+        all.insert("max_sigma".into(), max_sigma.into());
+        all.insert("mode".into(), self.mode.name().into());
+        all
     }
 
     fn explain(
         &self,
         cx: &mut dyn Context,
         request: &Request<'_>,
-    ) -> Result<Attribution, ExplainError> {
-        run(self, None, cx, request)
+    ) -> Result<Vec<Attribution>, ExplainError> {
+        run(self, None, Sampling::Nested { draws: 1 }, cx, request)
     }
+}
+
+/// `blur-ig`.
+pub(super) fn info() -> MethodInfo {
+    MethodInfo {
+        id: "blur-ig",
+        kind: "path",
+        output: "[C,H,W]",
+        summary: "gradients summed along the path of Gaussian blurs; adds up to the difference of scores",
+        params: [
+            registry::path(Value::Null),
+            vec![
+                registry::param(
+                    "variable",
+                    ParamKind::Choice(&Variable::NAMES),
+                    Value::Null,
+                    "what the nodes are uniform in; sqrt, or sigma with mode=pair",
+                ),
+                registry::param(
+                    "max_sigma",
+                    ParamKind::Float { min: 0.01, max: 10_000.0 },
+                    Value::Null,
+                    "the largest blur in pixels; 50*sqrt(H*W)/224, or 50 with mode=pair",
+                ),
+                registry::param(
+                    "mode",
+                    ParamKind::Choice(&Mode::NAMES),
+                    Mode::default().name(),
+                    "heat: reflecting border, exact derivative; pair: as PAIR's saliency library",
+                ),
+            ],
+            registry::smoothing(),
+        ]
+        .concat(),
+        smooth: None,
+        build,
+    }
+}
+
+fn build(
+    given: &Given,
+    smoothing: Option<SmoothGrad>,
+) -> Result<Box<dyn Explainer>, ExplainError> {
+    let method = BlurIntegratedGradients {
+        quadrature: registry::quadrature("blur-ig", given)?,
+        variable: given.text("variable").and_then(Variable::from_name),
+        max_sigma: given.float("max_sigma"),
+        mode: match given.text("mode") {
+            Some("pair") => Mode::Pair,
+            _ => Mode::Heat,
+        },
+    };
+    Ok(registry::boxed(method, smoothing))
 }
 
 #[cfg(test)]
@@ -281,10 +315,9 @@ mod tests {
     fn weights_measure_the_path() {
         for name in Variable::NAMES {
             let variable = Variable::from_name(name).unwrap();
-            let method = BlurIntegratedGradients::new()
-                .steps(4000)
-                .variable(variable);
-            let sum: f64 = method.nodes(50.0).iter().map(|n| n.weight).sum();
+            let walk = BlurIntegratedGradients::walk(variable, 50.0);
+            let nodes = Rule::Midpoint.nodes(4000).into_iter();
+            let sum: f64 = nodes.map(|n| n.weight * walk(n.position).weight).sum();
             // A midpoint rule is off by 0.3 sqrt(h) where the slope is 1 / (2 sqrt(t)).
             assert!((sum + 50.0).abs() < 0.3, "{name}: {sum}");
         }

@@ -1,9 +1,10 @@
-use super::GradientMethod;
-use crate::smoothing::run;
+use super::{GradientMethod, MethodInfo, Trajectory, registry};
+use crate::estimators::{Sampling, run};
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, Node, Parameters, Path, Request,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request, SmoothGrad,
     paths::Constant,
 };
+use limpid_graph::passes::Rule;
 
 /// The gradient of the score with respect to the normalised input, with its
 /// sign (Simonyan, Vedaldi and Zisserman, 2014).
@@ -38,16 +39,22 @@ impl Gradient {
 }
 
 impl GradientMethod for Gradient {
-    fn path(
+    fn trajectory(
         &self,
         _cx: &mut dyn Context,
         _request: &Request<'_>,
-    ) -> Result<(Box<dyn Path>, Vec<Node>), ExplainError> {
-        let node = Node {
-            position: 0.0,
-            weight: 1.0,
-        };
-        Ok((Box::new(Constant), vec![node]))
+    ) -> Result<Trajectory, ExplainError> {
+        Ok(Trajectory {
+            path: Box::new(Constant),
+            walk: Box::new(super::evenly),
+            joint_walk: Box::new(super::evenly),
+            quadrature: super::single(),
+            rule: Rule::Standard,
+        })
+    }
+
+    fn has_path(&self) -> bool {
+        false
     }
 }
 
@@ -64,7 +71,31 @@ impl Explainer for Gradient {
         &self,
         cx: &mut dyn Context,
         request: &Request<'_>,
-    ) -> Result<Attribution, ExplainError> {
-        run(self, None, cx, request)
+    ) -> Result<Vec<Attribution>, ExplainError> {
+        run(self, None, Sampling::Nested { draws: 1 }, cx, request)
+    }
+}
+
+/// `gradient`.
+pub(super) fn gradient() -> MethodInfo {
+    MethodInfo {
+        id: "gradient",
+        kind: "gradient",
+        output: "[C,H,W]",
+        summary: "the score's gradient with respect to the normalised input, signed",
+        params: registry::smoothing(),
+        smooth: None,
+        build: |_, smooth| Ok(registry::boxed(Gradient::new(), smooth)),
+    }
+}
+
+/// `smoothgrad`.
+pub(super) fn smoothgrad() -> MethodInfo {
+    MethodInfo {
+        id: "smoothgrad",
+        summary: "the gradient, averaged over noisy copies of the picture",
+        smooth: Some(SmoothGrad::default().samples),
+        build: |_, smooth| Ok(registry::boxed(Gradient::named("smoothgrad"), smooth)),
+        ..gradient()
     }
 }

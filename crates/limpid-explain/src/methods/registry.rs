@@ -1,18 +1,22 @@
-use super::{
-    Baseline, BlurIntegratedGradients, GradCam, Gradient, GradientMethod, IntegratedGradients,
-    Mode, Variable,
-};
+use super::{GradientMethod, deep_lift, lrp, rectified, blur_ig, expected_gradients, gradient_x_input, guided_ig, sig, gradient, integrated_gradients, xrai, occlusion, rise, lime, kernel_shap};
 use crate::params::Given;
-use crate::{ExplainError, Explainer, ParamInfo, ParamKind, Reduce, Rule, SmoothGrad};
+use crate::sampling::{BLOCK, Joint, PILOT};
+use crate::smoothing::SampleBy;
+use crate::{
+    ExplainError, Explainer, ParamInfo, ParamKind, Quadrature, Reduce, Rule, SmoothGrad, Weighting,
+};
 use serde_json::Value;
 
-type Build = fn(&Given, Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError>;
+pub(super) type Build =
+    fn(&Given, Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError>;
 
 /// What is known of a method before it is made.
+#[derive(Clone)]
 pub struct MethodInfo {
     /// Its id.
     pub id: &'static str,
-    /// What family it is of: `gradient`, `path` or `cam`.
+    /// What family it is of: `gradient`, `path`, `rule`, `cam`, `attention`,
+    /// `region` or `perturbation`.
     pub kind: &'static str,
     /// The shape of its maps.
     pub output: &'static str,
@@ -22,15 +26,42 @@ pub struct MethodInfo {
     pub params: Vec<ParamInfo>,
     /// The draws of noise that it averages over by itself.
     pub smooth: Option<u64>,
-    build: Build,
+    pub(super) build: Build,
+}
+
+/// All built-in methods, in the order in which they are listed.
+#[must_use]
+pub fn list() -> Vec<MethodInfo> {
+    let gradients = vec![
+        gradient::gradient(),
+        gradient::smoothgrad(),
+        gradient_x_input::info(),
+        integrated_gradients::info(),
+        expected_gradients::info(),
+        blur_ig::info(),
+        guided_ig::info(),
+        sig::info(),
+        rectified::guided_backprop(),
+        rectified::deconvnet(),
+        lrp::info(),
+        deep_lift::info(),
+    ];
+    let others = vec![
+        xrai::info(),
+        occlusion::info(),
+        rise::info(),
+        lime::info(),
+        kernel_shap::info(),
+    ];
+    [gradients, super::cam::list(), super::attention::list(), others].concat()
 }
 
 impl MethodInfo {
-    /// Whether `--smooth` applies: it does to every method made of gradients
-    /// of the input.
+    /// Whether `--smooth` applies: it does to methods that have the
+    /// parameters of smoothing.
     #[must_use]
     pub fn can_smooth(&self) -> bool {
-        self.kind != "cam"
+        self.param("spread").is_some()
     }
 
     /// The parameter of this name.
@@ -40,7 +71,7 @@ impl MethodInfo {
     }
 }
 
-fn param(
+pub(super) fn param(
     name: &'static str,
     kind: ParamKind,
     default: impl Into<Value>,
@@ -55,7 +86,7 @@ fn param(
 }
 
 /// The parameters of smoothing, which every gradient method has.
-fn smoothing() -> Vec<ParamInfo> {
+pub(super) fn smoothing() -> Vec<ParamInfo> {
     let d = SmoothGrad::default();
     vec![
         param(
@@ -73,11 +104,21 @@ fn smoothing() -> Vec<ParamInfo> {
             d.reduce.name(),
             "with --smooth: how the maps of the draws become one",
         ),
+        param(
+            "evaluations",
+            ParamKind::Integer {
+                min: 16,
+                max: 10_000_000,
+            },
+            Value::Null,
+            "with --smooth: gradients of a joint sampling, at most; 200 for sums along a path",
+        ),
     ]
 }
 
 /// The parameters of sums along a path.
-fn path(rule: Value) -> Vec<ParamInfo> {
+pub(super) fn path(rule: Value) -> Vec<ParamInfo> {
+    let d = Quadrature::default();
     vec![
         param(
             "steps",
@@ -85,8 +126,8 @@ fn path(rule: Value) -> Vec<ParamInfo> {
                 min: 1,
                 max: 10_000,
             },
-            64,
-            "gradients on each path",
+            d.steps,
+            "gradients on each path; with --smooth it asks for nested sampling",
         ),
         param(
             "rule",
@@ -95,117 +136,49 @@ fn path(rule: Value) -> Vec<ParamInfo> {
             "the quadrature of the path integral",
         ),
         param(
+            "weighting",
+            ParamKind::Choice(&Weighting::NAMES),
+            d.weighting.name(),
+            "velocity: gradient times the path's velocity; idgi: the score's change on each step, shared out by the gradient's squares",
+        ),
+        param(
+            "tolerance",
+            ParamKind::Float { min: 0.0, max: 1.0 },
+            Value::Null,
+            "stops early: at this gap of completeness, as a share of the scores' difference, with nodes where they are needed; with --smooth at this relative standard error",
+        ),
+        param(
             "sampling",
-            ParamKind::Choice(&["nested"]),
-            "nested",
-            "how noise and path are sampled: nested gives each draw of noise all steps",
+            ParamKind::Choice(&["joint", "nested"]),
+            Value::Null,
+            "with --smooth: joint gives each gradient its own noise and position, nested each draw of noise all steps; joint unless steps are given",
         ),
     ]
 }
 
-/// All built-in methods, in the order in which they are listed.
-#[must_use]
-pub fn list() -> Vec<MethodInfo> {
-    let blur = BlurIntegratedGradients::default();
-    vec![
-        MethodInfo {
-            id: "gradient",
-            kind: "gradient",
-            output: "[C,H,W]",
-            summary: "the score's gradient with respect to the normalised input, signed",
-            params: smoothing(),
-            smooth: None,
-            build: |_, smooth| Ok(boxed(Gradient::new(), smooth)),
-        },
-        MethodInfo {
-            id: "smoothgrad",
-            kind: "gradient",
-            output: "[C,H,W]",
-            summary: "the gradient, averaged over noisy copies of the picture",
-            params: smoothing(),
-            smooth: Some(SmoothGrad::default().samples),
-            build: |_, smooth| Ok(boxed(Gradient::named("smoothgrad"), smooth)),
-        },
-        MethodInfo {
-            id: "integrated-gradients",
-            kind: "path",
-            output: "[C,H,W]",
-            summary: "gradients summed along the straight line from a baseline; adds up to the difference of scores",
-            params: [
-                path(Rule::default().name().into()),
-                vec![param(
-                    "baseline",
-                    ParamKind::Text,
-                    "black",
-                    "where the line begins: black, white, zero, mean, blur, noise or file:PATH",
-                )],
-                smoothing(),
-            ]
-            .concat(),
-            smooth: None,
-            build: integrated_gradients,
-        },
-        MethodInfo {
-            id: "blur-ig",
-            kind: "path",
-            output: "[C,H,W]",
-            summary: "gradients summed along the path of Gaussian blurs; adds up to the difference of scores",
-            params: [
-                path(Value::Null),
-                vec![
-                    param(
-                        "variable",
-                        ParamKind::Choice(&Variable::NAMES),
-                        Value::Null,
-                        "what the nodes are uniform in; sqrt, or sigma with mode=pair",
-                    ),
-                    param(
-                        "max_sigma",
-                        ParamKind::Float { min: 0.01, max: 10_000.0 },
-                        Value::Null,
-                        "the largest blur in pixels; 50*sqrt(H*W)/224, or 50 with mode=pair",
-                    ),
-                    param(
-                        "mode",
-                        ParamKind::Choice(&Mode::NAMES),
-                        blur.mode.name(),
-                        "heat: reflecting border, exact derivative; pair: as PAIR's saliency library",
-                    ),
-                ],
-                smoothing(),
-            ]
-            .concat(),
-            smooth: None,
-            build: blur_ig,
-        },
-        MethodInfo {
-            id: "grad-cam",
-            kind: "cam",
-            output: "[h,w]",
-            summary: "a layer's channels weighted by the mean of the score's gradient; on the layer's grid, not normalised, negative sums cut off (relu=false keeps them)",
-            params: vec![
-                param(
-                    "layer",
-                    ParamKind::Text,
-                    Value::Null,
-                    "the layer; the input of global pooling where none is named",
-                ),
-                param(
-                    "relu",
-                    ParamKind::Bool,
-                    true,
-                    "whether negative sums are cut off",
-                ),
-            ],
-            smooth: None,
-            build: |given, _| {
-                Ok(Box::new(GradCam {
-                    layer: given.text("layer").map(str::to_owned),
-                    relu: given.bool("relu").unwrap_or(true),
-                }))
-            },
-        },
-    ]
+/// The parameter `baseline` of methods with a straight or similar path.
+pub(super) fn baseline() -> ParamInfo {
+    param(
+        "baseline",
+        ParamKind::Text,
+        "black",
+        "where the path begins: black, white, zero, mean, blur, noise or file:PATH",
+    )
+}
+
+/// How long a joint sampling goes on, by a method's parameters.
+pub(super) fn joint(given: &Given) -> Joint {
+    let tolerance = given.float("tolerance");
+    // A tolerance alone may take what it needs.
+    let most = if tolerance.is_some() {
+        10_000
+    } else {
+        Joint::default().evaluations
+    };
+    Joint {
+        evaluations: given.integer("evaluations").unwrap_or(most),
+        tolerance,
+    }
 }
 
 /// The method of this id.
@@ -245,46 +218,87 @@ pub fn build(
     for (name, text) in params {
         let info = method.param(name).ok_or_else(|| ExplainError::Conflict {
             method: id.to_owned(),
-            message: format!(
-                "has no parameter `{name}`; it has {}",
-                method
-                    .params
-                    .iter()
-                    .map(|p| p.name)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
+            message: match &method.params[..] {
+                [] => format!("has no parameter `{name}`; it has none"),
+                known => {
+                    let known: Vec<&str> = known.iter().map(|p| p.name).collect();
+                    format!("has no parameter `{name}`; it has {}", known.join(", "))
+                }
+            },
         })?;
         given.0.insert(info.name, info.parse(id, text)?);
     }
     let samples = smooth.or(method.smooth).filter(|_| method.can_smooth());
-    let smoothing = samples.map(|samples| {
-        let d = SmoothGrad::default();
-        let reduce = match given.text("reduce") {
-            Some("squared") => Reduce::Squared,
-            Some("variance") => Reduce::Variance,
-            _ => Reduce::Mean,
-        };
-        SmoothGrad {
-            samples,
-            spread: given.float("spread").unwrap_or(d.spread),
-            reduce,
-        }
-    });
+    let smoothing = samples.map(|n| smooth_grad(&method, &given, n)).transpose()?;
+    let alone = ["spread", "reduce", "evaluations", "sampling"];
     if smoothing.is_none()
-        && let Some(name) = ["spread", "reduce"]
-            .iter()
-            .find(|n| given.0.contains_key(*n))
+        && method.can_smooth()
+        && let Some(name) = alone.iter().find(|n| given.0.contains_key(*n))
     {
-        return Err(ExplainError::Conflict {
-            method: id.to_owned(),
-            message: format!("`{name}` steers smoothing: give --smooth N with it"),
-        });
+        return Err(conflict(
+            id,
+            format!("`{name}` steers smoothing: give --smooth N with it"),
+        ));
     }
     (method.build)(&given, smoothing)
 }
 
-fn boxed<M: GradientMethod + 'static>(
+fn conflict(method: &str, message: impl Into<String>) -> ExplainError {
+    ExplainError::Conflict {
+        method: method.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// Smoothing by the parameters of a method, `samples` being `--smooth`.
+fn smooth_grad(
+    method: &MethodInfo,
+    given: &Given,
+    samples: u64,
+) -> Result<SmoothGrad, ExplainError> {
+    let d = SmoothGrad::default();
+    let reduce = given.text("reduce").and_then(Reduce::from_name);
+    let reduce = reduce.unwrap_or(d.reduce);
+    let first = |names: &[&'static str]| names.iter().copied().find(|n| given.0.contains_key(n));
+    let nested = match (first(&["steps", "rule", "weighting"]), given.text("sampling")) {
+        (_, Some("nested")) => Some("sampling=nested"),
+        (name, _) => name,
+    };
+    let joint = match (first(&["evaluations", "tolerance"]), given.text("sampling")) {
+        (_, Some("joint")) => Some("sampling=joint"),
+        (name, _) => name,
+    };
+    let sampling = match (nested, joint) {
+        (Some(nested), Some(joint)) => {
+            return Err(conflict(
+                method.id,
+                format!("`{nested}` asks for nested sampling and `{joint}` for joint: give one"),
+            ));
+        }
+        (Some(_), None) => Some(SampleBy::Nested),
+        (None, Some(joint)) => {
+            if reduce != Reduce::Mean {
+                return Err(conflict(
+                    method.id,
+                    format!(
+                        "`{joint}` asks for joint sampling, whose terms are no maps of their own: reduce={} needs sampling=nested",
+                        reduce.name()
+                    ),
+                ));
+            }
+            Some(SampleBy::Joint(self::joint(given)))
+        }
+        (None, None) => None,
+    };
+    Ok(SmoothGrad {
+        samples,
+        spread: given.float("spread").unwrap_or(d.spread),
+        reduce,
+        sampling,
+    })
+}
+
+pub(super) fn boxed<M: GradientMethod + 'static>(
     method: M,
     smoothing: Option<SmoothGrad>,
 ) -> Box<dyn Explainer> {
@@ -294,13 +308,16 @@ fn boxed<M: GradientMethod + 'static>(
     }
 }
 
-fn steps_and_rule(
-    method: &str,
-    given: &Given,
-    default: usize,
-) -> Result<(usize, Option<Rule>), ExplainError> {
-    let steps = given.integer("steps").map_or(default, |s| s as usize);
+/// The quadrature by a method's parameters.
+pub(super) fn quadrature(method: &str, given: &Given) -> Result<Quadrature, ExplainError> {
+    let d = Quadrature::default();
     let rule = given.text("rule").and_then(Rule::from_name);
+    let tolerance = given.float("tolerance");
+    let steps = given.integer("steps").unwrap_or(d.steps);
+    let weighting = match given.text("weighting") {
+        Some("idgi") => Weighting::Idgi,
+        _ => Weighting::Velocity,
+    };
     if rule == Some(Rule::Trapezoid) && steps < 2 {
         return Err(ExplainError::Parameter {
             method: method.to_owned(),
@@ -309,49 +326,27 @@ fn steps_and_rule(
             found: steps.to_string(),
         });
     }
-    Ok((steps, rule))
-}
-
-fn integrated_gradients(
-    given: &Given,
-    smoothing: Option<SmoothGrad>,
-) -> Result<Box<dyn Explainer>, ExplainError> {
-    let d = IntegratedGradients::default();
-    let id = d.id().to_owned();
-    let (steps, rule) = steps_and_rule(&id, given, d.steps)?;
-    let baseline = given.text("baseline").unwrap_or("black");
-    let baseline = Baseline::parse(baseline).ok_or_else(|| ExplainError::Parameter {
-        method: id,
-        name: "baseline".into(),
-        expected: format!("one of {} or file:PATH", Baseline::NAMES.join(", ")),
-        found: baseline.to_owned(),
-    })?;
-    let rule = rule.unwrap_or(d.rule);
-    Ok(boxed(
-        IntegratedGradients {
-            steps,
-            rule,
-            baseline,
+    if tolerance.is_some() && rule.is_some() {
+        return Err(conflict(method, "`tolerance` places the nodes itself: leave `rule` out"));
+    }
+    if tolerance.is_some() && weighting == Weighting::Idgi {
+        return Err(conflict(
+            method,
+            "weighting=idgi adds up exactly: `tolerance` has nothing to stop at",
+        ));
+    }
+    Ok(Quadrature {
+        steps: if tolerance.is_some() {
+            given.integer("steps").unwrap_or(1000)
+        } else {
+            steps
         },
-        smoothing,
-    ))
-}
-
-fn blur_ig(
-    given: &Given,
-    smoothing: Option<SmoothGrad>,
-) -> Result<Box<dyn Explainer>, ExplainError> {
-    let d = BlurIntegratedGradients::default();
-    let (steps, rule) = steps_and_rule(d.id(), given, d.steps)?;
-    let method = BlurIntegratedGradients {
-        steps,
         rule,
-        variable: given.text("variable").and_then(Variable::from_name),
-        max_sigma: given.float("max_sigma"),
-        mode: match given.text("mode") {
-            Some("pair") => Mode::Pair,
-            _ => Mode::Heat,
-        },
-    };
-    Ok(boxed(method, smoothing))
+        tolerance,
+        weighting,
+    })
 }
+
+/// What the joint sampling's constants must fit: the first test of the stopping
+/// rule comes after the pilot and a block.
+const _: () = assert!(PILOT % 8 == 0 && BLOCK % 8 == 0);

@@ -1,5 +1,5 @@
-use super::{Fragment, Path};
-use crate::ExplainError;
+use super::{Fragment, Path, positions};
+use crate::{ExplainError, Sample};
 use limpid_graph::ops::{HeatKernel, SeparableFilter};
 use limpid_graph::{Fact, Graph, ValueId};
 
@@ -21,13 +21,14 @@ impl Path for HeatBlur {
         Ok(Fragment {
             point: out[0],
             velocity: Some(out[1]),
+            reference: None,
             statics: Vec::new(),
             controls: vec![sigma],
         })
     }
 
-    fn controls(&self, positions: &[f64]) -> Vec<Vec<f32>> {
-        vec![positions.iter().map(|p| *p as f32).collect()]
+    fn controls(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, ExplainError> {
+        Ok(vec![positions(samples)])
     }
 
     fn ends(&self) -> Option<[f64; 2]> {
@@ -112,14 +113,15 @@ impl Path for ZeroBorderBlur {
         Ok(Fragment {
             point,
             velocity: Some(velocity),
+            reference: None,
             statics: Vec::new(),
             controls,
         })
     }
 
-    fn controls(&self, positions: &[f64]) -> Vec<Vec<f32>> {
+    fn controls(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, ExplainError> {
         let mut out = vec![Vec::new(); 6];
-        for &sigma in positions {
+        for &Sample { position: sigma, .. } in samples {
             for (axis, &n) in self.size.iter().enumerate() {
                 let near = Self::matrix(n, sigma);
                 let far = Self::matrix(n, sigma + self.step);
@@ -130,7 +132,7 @@ impl Path for ZeroBorderBlur {
                 }
             }
         }
-        out
+        Ok(out)
     }
 
     fn ends(&self) -> Option<[f64; 2]> {

@@ -1,5 +1,5 @@
-use super::{Fragment, Path};
-use crate::ExplainError;
+use super::{Fragment, Path, positions};
+use crate::{ExplainError, Sample};
 use limpid_graph::ops::{Add, Mul, Sub};
 use limpid_graph::{Fact, Graph, ValueId};
 use limpid_tensor::Tensor;
@@ -29,6 +29,7 @@ impl Path for Line {
         Ok(Fragment {
             point,
             velocity: Some(velocity),
+            reference: Some(baseline),
             statics: vec![baseline],
             controls: vec![position],
         })
@@ -38,8 +39,8 @@ impl Path for Line {
         vec![&self.baseline]
     }
 
-    fn controls(&self, positions: &[f64]) -> Vec<Vec<f32>> {
-        vec![positions.iter().map(|p| *p as f32).collect()]
+    fn controls(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, ExplainError> {
+        Ok(vec![positions(samples)])
     }
 
     fn ends(&self) -> Option<[f64; 2]> {

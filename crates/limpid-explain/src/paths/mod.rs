@@ -6,12 +6,21 @@
 mod blur;
 mod constant;
 mod line;
+mod masked;
+mod mixture;
+mod pictures;
+mod spectrum;
 
 pub use blur::{HeatBlur, ZeroBorderBlur};
-pub use constant::Constant;
+pub use constant::{Constant, TimesInput};
 pub use line::Line;
+pub use masked::Masked;
+pub(crate) use mixture::uniform_noise;
+pub use mixture::{Baselines, Mixture};
+pub use pictures::Stack;
+pub use spectrum::Spectrum;
 
-use crate::ExplainError;
+use crate::{ExplainError, Sample};
 use limpid_graph::{Graph, ValueId};
 use limpid_tensor::Tensor;
 
@@ -23,6 +32,9 @@ pub struct Fragment {
     /// Their derivatives with respect to the position, broadcastable to the
     /// points; `None` stands for one.
     pub velocity: Option<ValueId>,
+    /// Where activations are compared with, for the rule
+    /// [`DeepLift`](limpid_graph::passes::Rule): `[1, C, H, W]`.
+    pub reference: Option<ValueId>,
     /// Inputs that take a path's [`statics`](Path::statics).
     pub statics: Vec<ValueId>,
     /// Inputs that take a path's [`controls`](Path::controls).
@@ -43,10 +55,20 @@ pub trait Path: Send + Sync {
         Vec::new()
     }
 
-    /// The values of the control inputs at these positions, in C order.
-    fn controls(&self, positions: &[f64]) -> Vec<Vec<f32>>;
+    /// The values of the control inputs at these points, in C order.
+    ///
+    /// # Errors
+    /// When a picture that a point needs cannot be read.
+    fn controls(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, ExplainError>;
 
     /// The position of the picture itself and that of the path's other end.
     /// `None` where nothing varies.
-    fn ends(&self) -> Option<[f64; 2]>;
+    fn ends(&self) -> Option<[f64; 2]> {
+        None
+    }
+}
+
+/// The positions of points as a control input takes them.
+fn positions(samples: &[Sample]) -> Vec<f32> {
+    samples.iter().map(|s| s.position as f32).collect()
 }

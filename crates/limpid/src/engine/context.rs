@@ -1,19 +1,23 @@
 use super::Engine;
-use super::evaluate::{Point, Sweep};
-use super::graphs::{self, Tail};
+use super::evaluate::{Sweep, Task};
+use super::folder::Folder;
+use super::graphs::Tail;
+use super::reducer::Reducer;
 use crate::session::{Progress, RunOptions};
 use crate::{Error, Image, Model};
 use limpid_device::{Buffer, HostData};
 use limpid_explain::{
-    Context, Evaluations, ExplainError, Integration, LayerGradient, ModelInfo, Objective, Points,
-    Reduce,
+    Accumulation, Attentions, Context, Evaluations, ExplainError, Gradients, Integration,
+    LayerGradients, LayerVariants, ModelInfo, Objective, Pictures, Planner, Points, Reduce, Sample,
+    Vary, Visit, Weighted,
 };
 use limpid_graph::{Fact, Graph};
 use limpid_tensor::Tensor;
+use std::sync::Arc;
 
 /// What an explainer sees of a session during one run.
 pub(crate) struct RunContext<'a> {
-    engine: &'a Engine,
+    pub(super) engine: &'a Engine,
     model: &'a Model,
     options: RunOptions<'a>,
     evaluations: Evaluations,
@@ -43,12 +47,12 @@ impl<'a> RunContext<'a> {
     }
 
     /// Announces `passes` through the model.
-    fn expect(&mut self, passes: u64) {
+    pub(super) fn expect(&mut self, passes: u64) {
         self.progress.total += passes;
     }
 
     /// Notes that `passes` are done; an error once the run is cancelled.
-    fn advance(&mut self, passes: u64) -> Result<(), ExplainError> {
+    pub(super) fn advance(&mut self, passes: u64) -> Result<(), ExplainError> {
         self.progress.done += passes;
         if let Some(report) = self.options.progress {
             report(self.progress);
@@ -56,11 +60,19 @@ impl<'a> RunContext<'a> {
         self.options.check()
     }
 
+    /// Counts a gradient for each objective; a forward pass where there is none.
+    fn count_gradients(&mut self, objectives: &[Objective]) {
+        match objectives.len() as u64 {
+            0 => self.evaluations.forwards += 1,
+            n => self.evaluations.gradients += n,
+        }
+    }
+
     /// The mean over the draws of the sum over each draw's nodes.
     fn mean(&mut self, request: &Integration<'_>) -> Result<Tensor, Error> {
         let schedule = request.schedule;
         let total = schedule.evaluations().unwrap_or(u64::MAX);
-        let mut sweep = Sweep::new(self.engine, request.subject, Tail::Sum, total)?;
+        let mut sweep = Sweep::new(self.engine, task(request, Tail::Sums(1)), total)?;
         let mut sum = self.engine.zeros(request.subject.image)?;
         let share = 1.0 / schedule.draws as f64;
         let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, share));
@@ -79,27 +91,42 @@ impl<'a> RunContext<'a> {
             request.subject.image,
             schedule.draws,
         )?;
-        if schedule.nodes.len() == 1 {
-            let mut sweep = Sweep::new(engine, request.subject, Tail::Maps, schedule.draws)?;
-            let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, 1.0));
-            sweep.run(points, None, |maps, batch| {
-                reducer.add(maps, batch.len())?;
-                Ok(self.advance(batch.len() as u64)?)
-            })?;
-        } else {
-            let nodes = schedule.nodes.len() as u64;
-            let mut sweep = Sweep::new(engine, request.subject, Tail::Sum, nodes)?;
-            for draw in 0..schedule.draws {
-                let mut map = engine.zeros(request.subject.image)?;
-                sweep.run(
-                    draw_points(request, draw, 1.0),
-                    Some(&mut map),
-                    |_, batch| Ok(self.advance(batch.len() as u64)?),
-                )?;
-                reducer.add(&map, 1)?;
-            }
+        let nodes = schedule.nodes.len() as u64;
+        let mut sweep = Sweep::new(engine, task(request, Tail::Sums(1)), nodes)?;
+        for draw in 0..schedule.draws {
+            let mut map = engine.zeros(request.subject.image)?;
+            sweep.run(
+                draw_points(request, draw, 1.0),
+                Some(&mut map),
+                |_, batch| Ok(self.advance(batch.len() as u64)?),
+            )?;
+            reducer.add(&map, 1)?;
         }
         reducer.finish()
+    }
+
+    /// Squares or variances of maps that are one gradient each: a batch of
+    /// them is made at once.
+    fn moments_of_gradients(&mut self, request: &Integration<'_>) -> Result<Tensor, Error> {
+        let (engine, schedule) = (self.engine, request.schedule);
+        let image = request.subject.image;
+        let mut reducer = Reducer::new(engine, request.reduce, image, schedule.draws)?;
+        let mut sweep = Sweep::new(engine, task(request, Tail::Maps), schedule.draws)?;
+        let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, 1.0));
+        sweep.run(points, None, |maps, batch| {
+            reducer.add(maps, batch.len())?;
+            Ok(self.advance(batch.len() as u64)?)
+        })?;
+        reducer.finish()
+    }
+}
+
+/// What an integration evaluates.
+fn task<'a>(request: &Integration<'a>, tail: Tail) -> Task<'a> {
+    Task {
+        subject: request.subject,
+        objective: Some(request.objective),
+        tail,
     }
 }
 
@@ -108,11 +135,41 @@ fn draw_points<'a>(
     request: &Integration<'a>,
     draw: u64,
     share: f64,
-) -> impl Iterator<Item = Point> + use<'a> {
-    request.schedule.nodes.iter().map(move |node| Point {
-        draw,
-        position: node.position,
+) -> impl Iterator<Item = Weighted> + use<'a> {
+    request.schedule.nodes.iter().map(move |node| Weighted {
+        sample: Sample {
+            draw,
+            position: node.position,
+        },
         weight: node.weight * share,
+        row: 0,
+    })
+}
+
+/// Points that are added to no sum.
+fn unweighted(points: &[Sample]) -> impl Iterator<Item = Weighted> + '_ {
+    points.iter().map(|sample| Weighted {
+        sample: *sample,
+        weight: 1.0,
+        row: 0,
+    })
+}
+
+/// The objectives' values for rows of logits, if all are finite.
+pub(super) fn values(
+    logits: &[f32],
+    classes: usize,
+    objectives: &[Objective],
+    into: &mut Vec<f64>,
+) -> Result<(), ExplainError> {
+    for row in logits.chunks(classes) {
+        into.extend(objectives.iter().map(|o| o.value(row)));
+    }
+    if into.iter().all(|s| s.is_finite()) {
+        return Ok(());
+    }
+    Err(ExplainError::NonFinite {
+        what: "a score of a changed picture".into(),
     })
 }
 
@@ -124,74 +181,149 @@ impl Context for RunContext<'_> {
     fn integrate(&mut self, request: &Integration<'_>) -> Result<Tensor, ExplainError> {
         let evaluations = request.schedule.evaluations().unwrap_or(u64::MAX);
         self.expect(evaluations);
+        // Squares and variances are of each draw's whole map; a map of one node
+        // whose weight is one is a gradient.
+        let single = request.schedule.nodes.len() == 1 && request.schedule.nodes[0].weight == 1.0;
         let map = match request.reduce {
             Reduce::Mean => self.mean(request),
+            Reduce::Squared | Reduce::Variance if single => self.moments_of_gradients(request),
             Reduce::Squared | Reduce::Variance => self.moments(request),
         }?;
         self.evaluations.gradients += evaluations;
         Ok(map.reshape(request.subject.image.shape())?)
     }
 
+    fn accumulate(
+        &mut self,
+        request: &Accumulation<'_>,
+        planner: &mut dyn Planner,
+    ) -> Result<Vec<Tensor>, ExplainError> {
+        self.expect(request.expected);
+        let engine = self.engine;
+        let image = request.subject.image;
+        let task = Task {
+            subject: request.subject,
+            objective: Some(request.objective),
+            tail: Tail::Sums(request.rows),
+        };
+        let fact = Fact::f32([&[request.rows], image.dims()].concat());
+        let mut sums = engine.device.alloc(&fact).map_err(Error::from)?;
+        if !request.initial.is_empty() {
+            let initial: Vec<f32> = request.initial.iter().flat_map(|t| t.data()).copied().collect();
+            let write = engine.device.write(&mut sums, HostData::F32(&initial));
+            write.map_err(Error::from)?;
+        }
+        let rows = |sums: &Buffer| {
+            let data = engine.download(sums)?;
+            let rows = data.data().chunks(image.data().len().max(1));
+            let rows = rows.map(|row| Ok(Tensor::new(image.dims(), row.to_vec())?));
+            rows.collect::<Result<Vec<_>, ExplainError>>()
+        };
+        let mut sweep = Sweep::new(engine, task, request.expected.max(1))?;
+        loop {
+            let block = planner.next(&mut || rows(&sums))?;
+            if block.is_empty() {
+                return rows(&sums);
+            }
+            let count = block.len() as u64;
+            sweep.run(block.into_iter(), Some(&mut sums), |_, batch| {
+                Ok(self.advance(batch.len() as u64)?)
+            })?;
+            self.evaluations.gradients += count;
+        }
+    }
+
+    fn gradients(
+        &mut self,
+        request: &Gradients<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ExplainError> {
+        let total = request.points.len() as u64;
+        self.expect(total);
+        let engine = self.engine;
+        let task = Task {
+            subject: request.subject,
+            objective: Some(request.objective),
+            tail: if request.times_velocity { Tail::Maps } else { Tail::Gradients },
+        };
+        let size = request.subject.image.data().len().max(1);
+        let mut next = 0;
+        let mut sweep = Sweep::new(engine, task, total)?;
+        sweep.run(unweighted(request.points), None, |maps, batch| {
+            for map in engine.download(maps)?.data().chunks(size) {
+                visit(next, map)?;
+                next += 1;
+            }
+            Ok(self.advance(batch.len() as u64)?)
+        })?;
+        self.evaluations.gradients += total;
+        Ok(())
+    }
+
     fn scores(&mut self, request: &Points<'_>) -> Result<Vec<f64>, ExplainError> {
         let total = request.points.len() as u64;
         self.expect(total);
         let engine = self.engine;
-        let mut sweep = Sweep::new(engine, request.subject, Tail::Scores, total)?;
-        let points = request.points.iter().map(|&(draw, position)| Point {
-            draw,
-            position,
-            weight: 1.0,
-        });
-        let mut scores = Vec::with_capacity(request.points.len());
-        sweep.run(points, None, |logits, batch| {
+        let task = Task {
+            subject: request.subject,
+            objective: None,
+            tail: Tail::Scores,
+        };
+        let mut scores = Vec::with_capacity(request.points.len() * request.objectives.len());
+        let mut sweep = Sweep::new(engine, task, total)?;
+        sweep.run(unweighted(request.points), None, |logits, batch| {
             let logits = engine.download(logits)?;
-            let rows = logits.data().chunks(engine.info().classes);
-            scores.extend(rows.map(|row| request.subject.objective.value(row)));
+            let classes = engine.info().classes;
+            values(logits.data(), classes, request.objectives, &mut scores)?;
             Ok(self.advance(batch.len() as u64)?)
         })?;
         self.evaluations.forwards += total;
-        if scores.iter().all(|s| s.is_finite()) {
-            return Ok(scores);
-        }
-        Err(ExplainError::NonFinite {
-            what: "a score on the path".into(),
-        })
+        Ok(scores)
     }
 
-    fn layer_gradient(
+    fn layer_gradients(
         &mut self,
         image: &Tensor,
-        layer: &str,
-        objective: &Objective,
-    ) -> Result<LayerGradient, ExplainError> {
+        layers: &[String],
+        objectives: &[Objective],
+    ) -> Result<Vec<LayerGradients>, ExplainError> {
         self.options.check()?;
-        self.expect(1);
-        let LayerGradient {
-            activation,
-            gradient,
-        } = self.engine.layer_gradient(image, layer, objective)?;
-        self.evaluations.gradients += 1;
-        self.advance(1)?;
-        let grid = self.engine.grid(layer);
-        let grid = grid.ok_or_else(|| ExplainError::NotSpatial {
-            layer: layer.to_owned(),
-            shape: activation.shape().to_string(),
-        })?;
-        let map = |t: &Tensor| {
-            let shape = [grid.channels, grid.rows, grid.columns];
-            Tensor::new(shape, grid.cells(t.data()))
-        };
-        let (activation, cells) = (map(&activation)?, map(&gradient)?);
-        let zero = |t: &Tensor| t.data().iter().all(|v| *v == 0.0);
-        if zero(&cells) && !zero(&gradient) {
-            return Err(ExplainError::OtherTokens {
-                layer: layer.to_owned(),
-            });
-        }
-        Ok(LayerGradient {
-            activation,
-            gradient: cells,
-        })
+        let passes = (objectives.len() as u64).max(1);
+        self.expect(passes);
+        let found = self.engine.layer_gradients(image, layers, objectives)?;
+        self.count_gradients(objectives);
+        self.advance(passes)?;
+        let cells = layers.iter().zip(found);
+        cells
+            .map(|(layer, found)| self.engine.cells(layer, &found))
+            .collect()
+    }
+
+    fn layer_scores(
+        &mut self,
+        request: &LayerVariants<'_>,
+        vary: &mut Vary<'_>,
+    ) -> Result<Vec<f64>, ExplainError> {
+        let total = request.count as u64;
+        self.expect(total + 1);
+        let engine = self.engine;
+        let scores = engine.layer_scores(request, vary, |passes| self.advance(passes))?;
+        self.evaluations.forwards += total + 1;
+        Ok(scores)
+    }
+
+    fn attentions(
+        &mut self,
+        image: &Tensor,
+        objectives: &[Objective],
+    ) -> Result<Attentions, ExplainError> {
+        self.options.check()?;
+        let passes = (objectives.len() as u64).max(1);
+        self.expect(passes);
+        let found = self.engine.attentions(image, objectives)?;
+        self.count_gradients(objectives);
+        self.advance(passes)?;
+        Ok(found)
     }
 
     fn run(&mut self, graph: Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>, ExplainError> {
@@ -208,74 +340,15 @@ impl Context for RunContext<'_> {
         Ok(input.tensor().clone())
     }
 
+    fn pictures(&mut self, folder: &str) -> Result<Arc<dyn Pictures>, ExplainError> {
+        Ok(Arc::new(Folder::open(folder, self.model.clone())?))
+    }
+
     fn evaluations(&self) -> Evaluations {
         self.evaluations
     }
-}
 
-/// A reducer's state on the device.
-struct Reducer<'a> {
-    engine: &'a Engine,
-    reduce: Reduce,
-    dims: Vec<usize>,
-    draws: u64,
-    seen: u64,
-    /// The sum of squares, or the mean and the sum of squared deviations.
-    state: Vec<Buffer>,
-    next: Vec<Buffer>,
-}
-
-impl<'a> Reducer<'a> {
-    fn new(engine: &'a Engine, reduce: Reduce, image: &Tensor, draws: u64) -> Result<Self, Error> {
-        let size = if reduce == Reduce::Variance { 2 } else { 1 };
-        let buffers = || {
-            (0..size)
-                .map(|_| engine.zeros(image))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        Ok(Self {
-            engine,
-            reduce,
-            dims: image.dims().to_vec(),
-            draws,
-            seen: 0,
-            state: buffers()?,
-            next: buffers()?,
-        })
-    }
-
-    /// Takes in `batch` maps.
-    fn add(&mut self, maps: &Buffer, batch: usize) -> Result<(), Error> {
-        let graph = graphs::reduction(self.reduce, &self.dims, batch)?;
-        let executable = self.engine.prepare(&graph)?;
-        let extra = if self.reduce == Reduce::Variance {
-            vec![self.seen as f32]
-        } else {
-            vec![(1.0 / self.draws as f64) as f32; batch]
-        };
-        let extra = self
-            .engine
-            .upload(&Fact::f32([extra.len()]), HostData::F32(&extra))?;
-        let inputs: Vec<&Buffer> = self.state.iter().chain([&extra, maps]).collect();
-        let mut outputs: Vec<&mut Buffer> = self.next.iter_mut().collect();
-        self.engine
-            .device
-            .execute(&*executable, &inputs, &mut outputs)?;
-        std::mem::swap(&mut self.state, &mut self.next);
-        self.seen += batch as u64;
-        Ok(())
-    }
-
-    /// The reduced map. The variance is that of the draws themselves, divided
-    /// by their number.
-    fn finish(self) -> Result<Tensor, Error> {
-        let last = self.state.last().map(|b| self.engine.download(b));
-        let mut map = last.unwrap_or_else(|| Ok(Tensor::zeros(&self.dims[..])?))?;
-        if self.reduce == Reduce::Variance {
-            for v in map.data_mut() {
-                *v /= self.draws as f32;
-            }
-        }
-        Ok(map)
+    fn check(&self) -> Result<(), ExplainError> {
+        self.options.check()
     }
 }

@@ -5,23 +5,24 @@ use super::Engine;
 use super::graphs::{self, Role, Tail};
 use crate::Error;
 use limpid_device::{Buffer, Executable, HostData};
-use limpid_explain::Subject;
+use limpid_explain::{Objective, Readout, Sample, Subject, Weighted};
 use limpid_graph::Graph;
 use limpid_tensor::philox;
 use std::sync::Arc;
 
-/// A point to evaluate.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Point {
-    pub(super) draw: u64,
-    pub(super) position: f64,
-    pub(super) weight: f64,
+/// What is evaluated at the points of a sweep.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) subject: Subject<'a>,
+    /// The score whose gradient is taken; none for logits.
+    pub(super) objective: Option<&'a Objective>,
+    pub(super) tail: Tail,
 }
 
 /// An executable for batches of one size, and its buffers.
 pub(super) struct Evaluator<'a> {
     engine: &'a Engine,
-    subject: Subject<'a>,
+    task: Task<'a>,
     roles: Vec<Role>,
     executable: Arc<dyn Executable>,
     inputs: Vec<Buffer>,
@@ -33,33 +34,21 @@ impl<'a> Evaluator<'a> {
     /// The graph for batches of `batch` points.
     pub(super) fn graph(
         engine: &Engine,
-        subject: &Subject<'_>,
-        tail: Tail,
+        task: &Task<'_>,
         batch: usize,
     ) -> Result<graphs::Evaluation, Error> {
-        graphs::evaluation(
-            engine.network(),
-            subject.path,
-            subject.noise.is_some(),
-            subject.image.dims(),
-            batch,
-            tail,
-        )
+        let readout = task.objective.map_or(Readout::Logit, Objective::readout);
+        graphs::evaluation(engine.network(), &task.subject, readout, batch, task.tail)
     }
 
-    pub(super) fn new(
-        engine: &'a Engine,
-        subject: Subject<'a>,
-        tail: Tail,
-        batch: usize,
-    ) -> Result<Self, Error> {
-        let graphs::Evaluation { graph, roles } = Self::graph(engine, &subject, tail, batch)?;
+    pub(super) fn new(engine: &'a Engine, task: Task<'a>, batch: usize) -> Result<Self, Error> {
+        let graphs::Evaluation { graph, roles } = Self::graph(engine, &task, batch)?;
         let executable = engine.prepare(&graph)?;
-        let inputs = Self::bind(engine, &subject, &graph, &roles)?;
+        let inputs = Self::bind(engine, &task, &graph, &roles)?;
         let output = engine.device.alloc(graph.fact(graph.outputs()[0]))?;
         Ok(Self {
             engine,
-            subject,
+            task,
             roles,
             executable,
             inputs,
@@ -71,10 +60,11 @@ impl<'a> Evaluator<'a> {
     /// Buffers for the inputs; those that never change are written here.
     fn bind(
         engine: &Engine,
-        subject: &Subject<'_>,
+        task: &Task<'_>,
         graph: &Graph,
         roles: &[Role],
     ) -> Result<Vec<Buffer>, Error> {
+        let subject = &task.subject;
         let statics = subject.path.statics();
         let mut buffers = Vec::with_capacity(roles.len());
         for (role, v) in roles.iter().zip(graph.inputs()) {
@@ -86,7 +76,7 @@ impl<'a> Evaluator<'a> {
                 (Role::Scale, Some(n)) => engine.upload(fact, HostData::F32(&[n.scale]))?,
                 (Role::Cotangent, _) => {
                     let (rows, classes) = (fact.shape[0], fact.shape[1]);
-                    let row = subject.objective.cotangent(classes);
+                    let row = task.objective.map_or_else(Vec::new, |o| o.cotangent(classes));
                     engine.upload(fact, HostData::F32(&row.repeat(rows)))?
                 }
                 _ => engine.device.alloc(fact)?,
@@ -95,33 +85,41 @@ impl<'a> Evaluator<'a> {
         Ok(buffers)
     }
 
-    /// Evaluates `batch` points. A sum is added to `sum`; anything else is in
+    /// Evaluates `batch` points. Sums are added to `sums`; anything else is in
     /// [`output`](Self::output) until the next run.
-    pub(super) fn run(&mut self, points: &[Point], sum: Option<&mut Buffer>) -> Result<(), Error> {
+    pub(super) fn run(
+        &mut self,
+        points: &[Weighted],
+        sums: Option<&mut Buffer>,
+    ) -> Result<(), Error> {
         let device = &self.engine.device;
-        let positions: Vec<f64> = points.iter().map(|p| p.position).collect();
-        let controls = self.subject.path.controls(&positions);
+        let samples: Vec<Sample> = points.iter().map(|p| p.sample).collect();
+        let controls = self.task.subject.path.controls(&samples)?;
         for (role, buffer) in self.roles.iter().zip(&mut self.inputs) {
             match role {
                 Role::Control(i) => device.write(buffer, HostData::F32(&controls[*i]))?,
                 Role::Weights => {
-                    let weights: Vec<f32> = points.iter().map(|p| p.weight as f32).collect();
+                    let mut weights = vec![0.0; buffer.fact().shape.iter().product()];
+                    for (i, p) in points.iter().enumerate() {
+                        weights[p.row * points.len() + i] = p.weight as f32;
+                    }
                     device.write(buffer, HostData::F32(&weights))?;
                 }
                 Role::Samples => {
-                    let words: Vec<u32> = points.iter().flat_map(|p| philox::key(p.draw)).collect();
-                    device.write(buffer, HostData::U32(&words))?;
+                    let words = samples.iter().flat_map(|s| philox::key(s.draw));
+                    device.write(buffer, HostData::U32(&words.collect::<Vec<_>>()))?;
                 }
                 _ => {}
             }
         }
         let accumulator = self.roles.iter().position(|r| *r == Role::Accumulator);
-        match (accumulator, sum) {
-            (Some(i), Some(sum)) => {
-                // The old sum is read, the new one written beside it, then they change places.
-                std::mem::swap(&mut self.inputs[i], sum);
+        match (accumulator, sums) {
+            (Some(i), Some(sums)) => {
+                // The old sums are read, the new ones written beside them, then
+                // they change places.
+                std::mem::swap(&mut self.inputs[i], sums);
                 self.execute()?;
-                std::mem::swap(&mut self.output, sum);
+                std::mem::swap(&mut self.output, sums);
                 Ok(())
             }
             _ => self.execute(),
@@ -144,45 +142,49 @@ impl<'a> Evaluator<'a> {
 }
 
 /// Points in order, put through evaluators of one batch size and, for what is
-/// left at the end, of a smaller one.
+/// left at the end, of smaller ones.
 pub(super) struct Sweep<'a> {
+    engine: &'a Engine,
+    task: Task<'a>,
     main: Evaluator<'a>,
     rest: Option<Evaluator<'a>>,
 }
 
 impl<'a> Sweep<'a> {
-    /// For sweeps of `total` points each.
-    pub(super) fn new(
-        engine: &'a Engine,
-        subject: Subject<'a>,
-        tail: Tail,
-        total: u64,
-    ) -> Result<Self, Error> {
-        let build = |batch| Ok(Evaluator::graph(engine, &subject, tail, batch)?.graph);
+    /// For sweeps of some `total` points each.
+    pub(super) fn new(engine: &'a Engine, task: Task<'a>, total: u64) -> Result<Self, Error> {
+        let build = |batch| Ok(Evaluator::graph(engine, &task, batch)?.graph);
         let batch = engine.batch(total, build)?;
-        let rest = match (total % batch as u64) as usize {
-            0 => None,
-            rest => Some(Evaluator::new(engine, subject, tail, rest)?),
-        };
-        let main = Evaluator::new(engine, subject, tail, batch)?;
-        Ok(Self { main, rest })
+        Ok(Self {
+            engine,
+            task,
+            main: Evaluator::new(engine, task, batch)?,
+            rest: None,
+        })
     }
 
     /// Puts all points through; `each` is shown every batch's output.
     pub(super) fn run(
         &mut self,
-        mut points: impl Iterator<Item = Point>,
-        mut sum: Option<&mut Buffer>,
-        mut each: impl FnMut(&Buffer, &[Point]) -> Result<(), Error>,
+        mut points: impl Iterator<Item = Weighted>,
+        mut sums: Option<&mut Buffer>,
+        mut each: impl FnMut(&Buffer, &[Weighted]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
-            let batch: Vec<Point> = points.by_ref().take(self.main.batch).collect();
-            let evaluator = match (&mut self.rest, batch.len()) {
-                (_, 0) => return Ok(()),
-                (Some(rest), n) if n == rest.batch => rest,
-                _ => &mut self.main,
+            let batch: Vec<Weighted> = points.by_ref().take(self.main.batch).collect();
+            let evaluator = match batch.len() {
+                0 => return Ok(()),
+                n if n == self.main.batch => &mut self.main,
+                n => {
+                    let other = self.rest.take().filter(|rest| rest.batch == n);
+                    let rest = match other {
+                        Some(rest) => rest,
+                        None => Evaluator::new(self.engine, self.task, n)?,
+                    };
+                    self.rest.insert(rest)
+                }
             };
-            evaluator.run(&batch, sum.as_deref_mut())?;
+            evaluator.run(&batch, sums.as_deref_mut())?;
             each(evaluator.output(), &batch)?;
         }
     }

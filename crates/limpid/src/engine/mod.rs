@@ -3,18 +3,21 @@
 
 mod context;
 mod evaluate;
+mod folder;
 mod graphs;
+mod layers;
+mod reducer;
 
 pub(crate) use context::RunContext;
 
 use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
-use limpid_explain::{LayerGradient, ModelInfo, Objective};
+use limpid_explain::ModelInfo;
 use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::passes::{
     eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, lower,
 };
-use limpid_graph::{Fact, Graph, Plan};
+use limpid_graph::{Fact, Graph, Plan, ValueId};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +29,9 @@ const BATCH: u64 = 8;
 /// Plans kept at once. A session of one input size needs about ten.
 const PLANS: usize = 32;
 
+/// Graphs with layers pinned kept at once.
+const PINNED: usize = 16;
+
 pub(crate) struct Engine {
     device: Arc<dyn Device>,
     options: SessionOptions,
@@ -34,11 +40,14 @@ pub(crate) struct Engine {
     max_batch: Option<usize>,
     /// The graph before folding, for layers that folding removes.
     original: Graph,
+    /// Where the original graph attends between all tokens, if it does.
+    attentions: Result<layers::AttentionPlaces, String>,
     /// The maps among the layers' outputs, by name.
     grids: HashMap<String, Grid>,
     /// The graph with batch normalisation folded in.
     folded: Arc<Graph>,
-    pinned: Mutex<HashMap<String, Arc<Graph>>>,
+    /// Graphs that keep layers which folding removes, by the layers' names.
+    pinned: Mutex<HashMap<Vec<String>, Arc<Graph>>>,
     plans: Mutex<HashMap<u64, Arc<dyn Executable>>>,
 }
 
@@ -48,7 +57,17 @@ impl Engine {
         device: Arc<dyn Device>,
         options: SessionOptions,
     ) -> Result<Self, Error> {
-        let original = lower(&model.graph()?)?;
+        Self::of_network(model, lower(&model.graph()?)?, device, options)
+    }
+
+    /// For a network of the model's kind that is already lowered, such as one
+    /// with other weights.
+    fn of_network(
+        model: &Model,
+        original: Graph,
+        device: Arc<dyn Device>,
+        options: SessionOptions,
+    ) -> Result<Self, Error> {
         let folded = Arc::new(fold(&original)?);
         let pre = model.preprocess();
         let pixel = |value: f64| {
@@ -57,27 +76,46 @@ impl Engine {
         };
         let classes = original.fact(original.outputs()[0]).shape[1];
         let maps = Maps::of(&original);
+        let layers = original.layers().iter();
+        let grids: HashMap<String, Grid> = layers
+            .filter_map(|(name, v)| Some((name.clone(), maps.grid(*v)?)))
+            .collect();
         let info = ModelInfo {
             classes,
             black: pixel(0.0),
             white: pixel(1.0),
             cam_layer: maps.default_layer(),
+            cam_layers: layers::maps(&original, &grids),
         };
-        let layers = original.layers().iter();
-        let grids = layers
-            .filter_map(|(name, v)| Some((name.clone(), maps.grid(*v)?)))
-            .collect();
+        let attentions = layers::attentions(&original, &maps);
         Ok(Self {
             device,
             options,
             info,
             max_batch: model.max_batch(),
+            attentions,
             grids,
             original,
             folded,
             pinned: Mutex::default(),
             plans: Mutex::default(),
         })
+    }
+
+    /// The engine of the same network, changed by `change`.
+    pub(crate) fn changed(
+        &self,
+        model: &Model,
+        change: impl FnOnce(&mut Graph) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let mut network = self.original.clone();
+        change(&mut network)?;
+        Self::of_network(model, network, Arc::clone(&self.device), self.options)
+    }
+
+    /// The network before folding.
+    pub(crate) fn original(&self) -> &Graph {
+        &self.original
     }
 
     pub(crate) fn info(&self) -> &ModelInfo {
@@ -94,23 +132,37 @@ impl Engine {
         self.grids.get(layer)
     }
 
-    /// The graph in which the layer of this name exists: the folded one where
-    /// folding has left it, so that weights are shared.
-    fn network_with(&self, layer: &str) -> Result<Arc<Graph>, Error> {
-        if self.folded.layers().contains_key(layer) {
-            return Ok(Arc::clone(&self.folded));
+    /// The graph in which these values of the original one exist, and where:
+    /// the folded one where folding has left all of them, so that weights are
+    /// shared.
+    fn network_with(
+        &self,
+        names: &[String],
+        values: &[ValueId],
+    ) -> Result<(Arc<Graph>, Vec<ValueId>), Error> {
+        let kept = self.folded.layers();
+        let places = names.iter().map(|n| kept.get(n).copied());
+        if let Some(places) = places.collect::<Option<Vec<_>>>() {
+            return Ok((Arc::clone(&self.folded), places));
         }
         let mut pinned = lock(&self.pinned);
-        if let Some(graph) = pinned.get(layer) {
-            return Ok(Arc::clone(graph));
-        }
-        let mut graph = self.original.clone();
-        let value = graph.layer(layer)?;
-        let outputs = [graph.outputs(), &[value]].concat();
-        graph.set_outputs(&outputs);
-        let graph = Arc::new(fold(&graph)?);
-        pinned.insert(layer.to_owned(), Arc::clone(&graph));
-        Ok(graph)
+        let key = names.to_vec();
+        let graph = match pinned.get(&key) {
+            Some(graph) => Arc::clone(graph),
+            None => {
+                let mut graph = self.original.clone();
+                let outputs = [graph.outputs(), values].concat();
+                graph.set_outputs(&outputs);
+                let graph = Arc::new(fold(&graph)?);
+                if pinned.len() >= PINNED {
+                    pinned.clear();
+                }
+                pinned.insert(key, Arc::clone(&graph));
+                graph
+            }
+        };
+        let places = graph.outputs()[1..].to_vec();
+        Ok((graph, places))
     }
 
     /// The executable of a graph, from the cache where it was made before.
@@ -201,40 +253,10 @@ impl Engine {
 
     /// The logits of one picture, `[C, H, W]`.
     pub(crate) fn logits(&self, image: &Tensor) -> Result<Vec<f32>, Error> {
-        let graph = graphs::forward(self.network(), image.dims())?;
+        let (mut graph, _) = graphs::forward(self.network(), image.dims(), 1)?;
+        let logits = graph.outputs()[0];
+        graph.set_outputs(&[logits]);
         Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
-    }
-
-    /// What a layer puts out for one picture `[C, H, W]`, and the objective's
-    /// gradient with respect to it.
-    pub(crate) fn layer_gradient(
-        &self,
-        image: &Tensor,
-        layer: &str,
-        objective: &Objective,
-    ) -> Result<LayerGradient, Error> {
-        let network = self.network_with(layer)?;
-        let cotangent = objective.cotangent(self.info.classes);
-        if network.layer(layer)? == network.outputs()[0] {
-            // The gradient with respect to the scores is what they are weighted by.
-            let classes = [cotangent.len()];
-            return Ok(LayerGradient {
-                activation: Tensor::new(classes, self.logits(image)?)?,
-                gradient: Tensor::new(classes, cotangent)?,
-            });
-        }
-        let graph = graphs::layer_gradient(&network, layer, image.dims())?;
-        let cotangent = Tensor::new([1, cotangent.len()], cotangent)?;
-        let mut outputs = self.run(&graph, &[image, &cotangent])?;
-        let single = |t: Tensor| {
-            let shape = t.dims()[1..].to_vec();
-            t.reshape(shape)
-        };
-        let (gradient, activation) = (single(outputs.remove(1))?, single(outputs.remove(0))?);
-        Ok(LayerGradient {
-            activation,
-            gradient,
-        })
     }
 }
 
