@@ -1,0 +1,74 @@
+use super::{GradientMethod, MethodInfo, Trajectory, registry};
+use crate::estimators::{Sampling, run};
+use crate::paths::TimesInput;
+use crate::{Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request};
+use limpid_graph::passes::Rule;
+
+/// The gradient times the normalised input, element by element, with its sign
+/// (Shrikumar, Greenside, Shcherbina and Kundaje, 2016).
+///
+/// ```
+/// use limpid_explain::{Explainer, methods::GradientXInput};
+/// assert_eq!(GradientXInput::new().id(), "gradient-x-input");
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GradientXInput {}
+
+impl GradientXInput {
+    /// The gradient times the input.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl GradientMethod for GradientXInput {
+    fn trajectory(
+        &self,
+        _cx: &mut dyn Context,
+        _request: &Request<'_>,
+    ) -> Result<Trajectory, ExplainError> {
+        Ok(Trajectory {
+            path: Box::new(TimesInput),
+            walk: Box::new(super::evenly),
+            joint_walk: Box::new(super::evenly),
+            quadrature: super::single(),
+            rule: Rule::Standard,
+        })
+    }
+
+    fn has_path(&self) -> bool {
+        false
+    }
+}
+
+impl Explainer for GradientXInput {
+    fn id(&self) -> &str {
+        "gradient-x-input"
+    }
+
+    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
+        Parameters::new()
+    }
+
+    fn explain(
+        &self,
+        cx: &mut dyn Context,
+        request: &Request<'_>,
+    ) -> Result<Vec<Attribution>, ExplainError> {
+        run(self, None, Sampling::Nested { draws: 1 }, cx, request)
+    }
+}
+
+/// `gradient-x-input`.
+pub(super) fn info() -> MethodInfo {
+    MethodInfo {
+        id: "gradient-x-input",
+        kind: "gradient",
+        output: "[C,H,W]",
+        summary: "the gradient times the normalised input, signed",
+        params: registry::smoothing(),
+        smooth: None,
+        build: |_, smooth| Ok(registry::boxed(GradientXInput::new(), smooth)),
+    }
+}
