@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{crop, embedded, fixture, relative_l2};
+use common::{PHOTOS, crop, embedded, fixture, relative_l2};
 use limpid::{
     Attribution, Baseline, BlurIntegratedGradients, Device, ExpectedGradients, Explainer, Gradient,
     GradientMethod, GradientXInput, GuidedIntegratedGradients, Input, IntegratedGradients, Joint,
-    Model, Rule, RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target, Weighting,
+    Mode, Model, Rule, RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target, Weighting,
 };
 use safetensors::SafeTensors;
 
@@ -247,4 +247,23 @@ fn expected_gradients_average_over_baselines() {
     let none = ExpectedGradients::new().folder("no/such/folder");
     let error = session.explain_input(input, &none, &target, &RunOptions::default());
     assert!(error.unwrap_err().to_string().contains("no/such/folder"));
+}
+
+/// The gap of 32 gradients at most, placed where they are needed, is no larger
+/// than that of PAIR's 100 on any photograph.
+#[test]
+fn few_gradients_leave_no_larger_a_gap_than_pairs_hundred() {
+    for name in PHOTOS {
+        let network = (embedded(), crop(name));
+        let gap = |method: &dyn Explainer| {
+            let found = explain(&network, method, &Target::Top(1), 0);
+            let c = found.completeness.unwrap();
+            ((c.gap / c.expected).abs(), found.evaluations)
+        };
+        let (pair, _) = gap(&BlurIntegratedGradients::new().mode(Mode::Pair).steps(100));
+        let method = BlurIntegratedGradients::new().steps(32).tolerance(0.01);
+        let (found, evaluations) = gap(&method);
+        println!("{name}: gap {found:.3} with {evaluations:?}, PAIR's {pair:.3}");
+        assert!(found <= pair, "{name}: {found}, PAIR's {pair}");
+    }
 }

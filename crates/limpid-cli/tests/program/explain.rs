@@ -63,7 +63,10 @@ fn the_manifest_has_every_key() -> Result<()> {
             completeness standard_error evaluations seed device precision isa seconds crop files \
             version";
         assert_eq!(keys(line), wanted.split_whitespace().collect());
-        assert_eq!(keys(&line["target"]), BTreeSet::from(["index", "label"]));
+        assert_eq!(
+            keys(&line["target"]),
+            BTreeSet::from(["against", "index", "label", "readout"])
+        );
         assert_eq!(
             keys(&line["evaluations"]),
             BTreeSet::from(["forwards", "gradients"])
@@ -282,5 +285,65 @@ fn two_pictures_of_one_name_are_refused_before_any_work() -> Result<()> {
     let done = dir.run(["explain", "."])?;
     done.says(0, &["limpid-out", "not searched"]);
     assert_eq!(dir.files("limpid-out")?, files);
+    Ok(())
+}
+
+#[test]
+fn a_joint_sampling_writes_its_error() -> Result<()> {
+    let dir = Dir::new()?;
+    dir.add("cat.jpg", "cat.jpg")?;
+    let sampled = ["explain", "cat.jpg", "--method", "blur-ig", "--smooth", "1"];
+    let done = dir.run(sampled.iter().copied().chain([
+        "--param",
+        "evaluations=20",
+        "--format",
+        "npy",
+        "--json",
+        "--out",
+        "o",
+    ]))?;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let line = &done.json()?[0];
+    let name = "cat.blur-ig+smoothgrad.282";
+    assert_eq!(line["standard_error"]["file"], format!("{name}.stderr.npy"));
+    assert!(line["standard_error"]["relative"].as_f64() > Some(0.0));
+    assert_eq!(line["parameters"]["sampling"], "joint");
+    // Whole rounds of eight replicates.
+    assert_eq!(line["evaluations"]["gradients"], 24);
+    let (error, _) = npy(&dir.join(format!("o/{name}.stderr.npy")))?;
+    let (map, _) = npy(&dir.join(format!("o/{name}.npy")))?;
+    assert_eq!(error, map);
+    let both = dir.run(sampled.iter().copied().chain([
+        "--param",
+        "evaluations=20",
+        "--param",
+        "steps=4",
+    ]))?;
+    assert_eq!(both.code, Some(2), "{}", both.err);
+    assert!(both.err.contains("give one"), "{}", both.err);
+    Ok(())
+}
+
+#[test]
+fn a_class_can_be_compared_with_another() -> Result<()> {
+    let dir = Dir::new()?;
+    dir.add("cat.jpg", "cat.jpg")?;
+    let done = dir.run([
+        "explain",
+        "cat.jpg",
+        "--target",
+        "tiger cat vs tabby",
+        "--target",
+        "probability:top1",
+        "--json",
+        "--out",
+        "o",
+    ])?;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let lines = done.json()?;
+    assert_eq!(lines[0]["target"]["against"]["index"], 281);
+    assert_eq!(lines[0]["files"][0], "cat.grad-cam.282-vs-281.png");
+    assert_eq!(lines[1]["target"]["readout"], "softmax");
+    assert_eq!(lines[1]["score"], lines[1]["probability"]);
     Ok(())
 }
