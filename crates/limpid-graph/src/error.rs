@@ -49,6 +49,12 @@ pub enum OpError {
         /// The input's position.
         input: usize,
     },
+    /// A rule other than the derivative says nothing of the operator.
+    #[error("has no rule in {rule}; choose a gradient method for this network")]
+    NoRule {
+        /// The rule that was asked for.
+        rule: &'static str,
+    },
     /// The operator is written with others before anything runs or is differentiated.
     #[error("is written with simpler operators first; run the pass `lower`")]
     NotLowered,
@@ -96,6 +102,27 @@ pub enum GraphError {
         layer: String,
         /// The output.
         output: String,
+    },
+    /// A rule about rectifiers for a network without any.
+    #[error(
+        "no rectifier (ReLU, ReLU6) lies on the way to `{output}`, and {rule} is defined by them alone: choose another method for networks of smooth activations such as GELU or SiLU"
+    )]
+    NoRectifier {
+        /// The rule that was asked for.
+        rule: &'static str,
+        /// The output.
+        output: String,
+    },
+    /// A rule that compares with a baseline was given none.
+    #[error("deeplift compares with a baseline, and none was given")]
+    NoBaseline,
+    /// A number of a rule is out of range.
+    #[error("the rule's `{name}` must be {expected}")]
+    Option {
+        /// The number's name.
+        name: &'static str,
+        /// What is allowed.
+        expected: &'static str,
     },
     /// There is no layer of this name.
     #[error("there is no layer `{name}`{}", suggest(.similar))]

@@ -287,6 +287,25 @@ impl Graph {
         uses
     }
 
+    /// Puts other numbers in a constant's place.
+    ///
+    /// # Errors
+    /// [`GraphError::Input`] when the value is no constant of this shape.
+    pub fn set_constant(&mut self, id: ValueId, tensor: Arc<Tensor>) -> Result<(), GraphError> {
+        let value = &mut self.values[id.index()];
+        match &mut value.source {
+            Source::Constant(old) if old.shape() == tensor.shape() => {
+                *old = tensor;
+                Ok(())
+            }
+            _ => Err(GraphError::Input {
+                name: value.name.clone(),
+                expected: value.fact.to_string(),
+                found: format!("a constant of shape {}", tensor.shape()),
+            }),
+        }
+    }
+
     /// Copies the nodes of `other` into this graph, with `inputs` in place of
     /// its inputs, and returns where each of its values went.
     ///

@@ -21,7 +21,7 @@ pub use fuse::fuse;
 pub use fuse_elementwise::fuse_elementwise;
 pub use lower::{LowerContext, lower};
 pub use recognize::recognize;
-pub use vjp::{Gradient, Rule, VjpContext, vjp};
+pub use vjp::{Gradient, LayerRule, Lrp, Rule, VjpContext, vjp, vjp_with_baseline};
 
 use crate::{Graph, GraphError, Node, Source, ValueId};
 use std::sync::Arc;

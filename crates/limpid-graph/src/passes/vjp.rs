@@ -1,16 +1,18 @@
-use crate::ops::{Add, MaxPool, MaxPoolArgmax, Mul, RangeMask, ReduceSum, Reshape, Residual};
-use crate::{Fact, Graph, GraphError, Node, Op, OpError, Source, ValueId};
-use limpid_tensor::Tensor;
-use std::sync::Arc;
+mod deep_lift;
+mod rectifiers;
+mod relevance;
+mod rule;
 
-/// Which rule operators use for their vector-Jacobian product.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Rule {
-    /// The derivative.
-    #[default]
-    Standard,
-}
+pub use rule::{LayerRule, Lrp, Rule};
+
+use crate::ops::{
+    Add, Elementwise, MaxPool, MaxPoolArgmax, Mul, RangeMask, ReduceSum, Reshape, Residual,
+};
+use crate::{Expr, Fact, Formula, Graph, GraphError, Node, Op, OpError, Source, ValueId};
+use deep_lift::DeepLift;
+use limpid_tensor::Tensor;
+use relevance::Relevance;
+use std::sync::Arc;
 
 /// A graph and its gradient.
 #[derive(Debug, Clone)]
@@ -26,38 +28,71 @@ pub struct Gradient {
 }
 
 /// Reverse mode as a pass: appends the nodes that compute the product of
-/// `output`'s Jacobian with a cotangent, for each value of `wrt`. Only nodes on
-/// a path from `wrt` to `output` are visited; constants have no gradient.
+/// `output`'s Jacobian with a cotangent, for each value of `wrt`, or what `rule`
+/// puts in its place. Only nodes on a path from `wrt` to `output` are visited;
+/// constants have no gradient.
 ///
 /// # Errors
-/// [`GraphError::NoPath`] when a value of `wrt` does not reach the output, and
-/// [`OpError::NoGradient`] when an operator on the way has none.
+/// [`GraphError::NoPath`] when a value of `wrt` does not reach the output,
+/// [`OpError::NoGradient`] and [`OpError::NoRule`] when an operator on the way
+/// has no gradient or no rule, [`GraphError::NoRectifier`] when the rule is about
+/// rectifiers and there is none, [`GraphError::Option`] when a number of the rule
+/// is out of range, and [`GraphError::NoBaseline`] for [`Rule::DeepLift`].
 pub fn vjp(
     graph: &Graph,
     output: ValueId,
     wrt: &[ValueId],
     rule: Rule,
 ) -> Result<Gradient, GraphError> {
-    let Rule::Standard = rule;
+    vjp_with_baseline(graph, output, wrt, rule, None)
+}
+
+/// [`vjp`] with a baseline, which [`Rule::DeepLift`] needs and the other rules do
+/// not read: a value of the graph that broadcasts to the first of `wrt` and
+/// stands in its place in the reference. The nodes of the reference are appended
+/// here; the multipliers of further values of `wrt`, which may depend on the
+/// first, belong to their difference to the reference as well.
+///
+/// # Errors
+/// Those of [`vjp`], and [`OpError::Shape`] when the baseline does not fit.
+pub fn vjp_with_baseline(
+    graph: &Graph,
+    output: ValueId,
+    wrt: &[ValueId],
+    rule: Rule,
+    baseline: Option<ValueId>,
+) -> Result<Gradient, GraphError> {
     let on_path = on_path(graph, wrt);
     let mut new = graph.clone();
+    let method = Method::new(&mut new, wrt, rule, baseline)?;
     let cotangent = new.input("cotangent", graph.fact(output).clone());
     let mut cotangents: Vec<Option<ValueId>> = vec![None; graph.values().len()];
-    cotangents[output.index()] = Some(cotangent);
-    for node in graph.nodes().iter().rev() {
+    cotangents[output.index()] = Some(match method {
+        Method::Relevance(_) => new.push("relevance", Mul {}, &[cotangent, output])?[0],
+        _ => cotangent,
+    });
+    let mut rectifiers = 0;
+    for (position, node) in graph.nodes().iter().enumerate().rev() {
+        let inputs: Vec<usize> = (0..node.inputs.len())
+            .filter(|i| on_path[node.inputs[*i].index()])
+            .collect();
         let reached = node.outputs.iter().any(|v| cotangents[v.index()].is_some());
-        for (i, &input) in node.inputs.iter().enumerate() {
-            if !reached || !on_path[input.index()] {
+        if !reached || inputs.is_empty() {
+            continue;
+        }
+        rectifiers += usize::from(rectifiers::is_rectifier(&node.op));
+        let mut cx = VjpContext {
+            residual: Residual::None,
+            cotangents: node.outputs.iter().map(|v| cotangents[v.index()]).collect(),
+            graph: &mut new,
+            on_path: &on_path,
+            node,
+        };
+        let made = method.through(&mut cx, position, &inputs)?;
+        for (i, g) in inputs.into_iter().zip(made) {
+            let (input, Some(g)) = (node.inputs[i], g) else {
                 continue;
-            }
-            let mut cx = VjpContext {
-                residual: node.op.residual(i),
-                cotangents: node.outputs.iter().map(|v| cotangents[v.index()]).collect(),
-                graph: &mut new,
-                on_path: &on_path,
-                node,
             };
-            let g = node.op.vjp(&mut cx, i)?;
             debug_assert_eq!(new.fact(g).shape, graph.fact(input).shape, "{}", node.name);
             cotangents[input.index()] = Some(match cotangents[input.index()] {
                 None => g,
@@ -77,6 +112,10 @@ pub fn vjp(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
+    if let (Method::Rectifiers { name, .. }, 0) = (&method, rectifiers) {
+        let output = graph.value(output).name.clone();
+        return Err(GraphError::NoRectifier { rule: name, output });
+    }
     let outputs = [graph.outputs(), &gradients].concat();
     new.set_outputs(&outputs);
     Ok(Gradient {
@@ -84,6 +123,50 @@ pub fn vjp(
         cotangent,
         gradients,
     })
+}
+
+/// A rule and what it has found out about a graph.
+enum Method {
+    Derivative,
+    Rectifiers { name: &'static str, guided: bool },
+    Relevance(Relevance),
+    DeepLift(DeepLift),
+}
+
+impl Method {
+    fn new(
+        graph: &mut Graph,
+        wrt: &[ValueId],
+        rule: Rule,
+        baseline: Option<ValueId>,
+    ) -> Result<Self, GraphError> {
+        let rectifiers = |name, guided| Ok(Self::Rectifiers { name, guided });
+        match rule {
+            Rule::Standard => Ok(Self::Derivative),
+            Rule::GuidedBackpropagation => rectifiers("guided backpropagation", true),
+            Rule::Deconvnet => rectifiers("deconvnet", false),
+            Rule::Relevance(lrp) => Ok(Self::Relevance(Relevance::new(graph, lrp)?)),
+            Rule::DeepLift => Ok(Self::DeepLift(DeepLift::new(graph, wrt, baseline)?)),
+        }
+    }
+
+    /// What the inputs of the node at `position` get of the cotangents of its
+    /// outputs; `None` for one that gets nothing whatever the values.
+    fn through(
+        &self,
+        cx: &mut VjpContext<'_>,
+        position: usize,
+        inputs: &[usize],
+    ) -> Result<Vec<Option<ValueId>>, GraphError> {
+        match self {
+            Self::Relevance(relevance) => relevance.through(cx, position, inputs),
+            Self::DeepLift(rescale) => rescale.through(cx, inputs),
+            Self::Rectifiers { guided, .. } if rectifiers::is_rectifier(&cx.node.op) => {
+                Ok(vec![Some(rectifiers::through(cx, *guided)?)])
+            }
+            Self::Derivative | Self::Rectifiers { .. } => cx.derivatives(inputs),
+        }
+    }
 }
 
 /// The values that depend on a value of `wrt`, and those values themselves.
@@ -113,6 +196,64 @@ pub struct VjpContext<'a> {
 }
 
 impl VjpContext<'_> {
+    /// The derivative's cotangents of these inputs.
+    fn derivatives(&mut self, inputs: &[usize]) -> Result<Vec<Option<ValueId>>, GraphError> {
+        let node = self.node;
+        let derivative = |&i: &usize| {
+            self.residual = node.op.residual(i);
+            node.op.vjp(self, i).map(Some)
+        };
+        inputs.iter().map(derivative).collect()
+    }
+
+    /// The derivative's cotangent of one input of a node like this context's,
+    /// whose operands may be others, for a cotangent of its first output.
+    fn derivative_of(
+        &mut self,
+        node: &Node,
+        cotangent: ValueId,
+        input: usize,
+    ) -> Result<ValueId, GraphError> {
+        let mut cotangents = vec![None; node.outputs.len()];
+        cotangents[0] = Some(cotangent);
+        let mut cx = VjpContext {
+            residual: node.op.residual(input),
+            graph: &mut *self.graph,
+            on_path: self.on_path,
+            cotangents,
+            node,
+        };
+        node.op.vjp(&mut cx, input)
+    }
+
+    /// The error of an operator for which a rule says nothing.
+    fn no_rule(&self, rule: &'static str) -> GraphError {
+        self.error(OpError::NoRule { rule })
+    }
+
+    /// Appends a function of values.
+    fn elementwise(&mut self, expr: &Expr, operands: &[ValueId]) -> Result<ValueId, GraphError> {
+        self.push(Elementwise::new(expr, operands.len()), operands)
+    }
+
+    /// Appends the function `outer` of functions of values, of which only those
+    /// that it reads become operands. It must read a value of the result's shape.
+    fn composed(
+        &mut self,
+        outer: &Expr,
+        inner: &[Formula],
+        values: &[ValueId],
+    ) -> Result<ValueId, GraphError> {
+        let formula = Formula::new(outer).compose(inner);
+        let read: Vec<usize> = (0..values.len()).filter(|i| formula.reads(*i)).collect();
+        let operands: Vec<ValueId> = read.iter().map(|i| values[*i]).collect();
+        let op = Elementwise {
+            formula: formula.with_operands(&read),
+            operands: operands.len(),
+        };
+        self.push(op, &operands)
+    }
+
     fn error(&self, source: OpError) -> GraphError {
         GraphError::Op {
             node: self.node.name.clone(),
@@ -189,7 +330,7 @@ impl VjpContext<'_> {
     /// [`OpError::NoGradient`] when it depends on what is differentiated.
     pub fn control_input(&self, input: usize) -> Result<ValueId, GraphError> {
         let value = self.node.inputs[input];
-        if self.on_path[value.index()] {
+        if self.on_path.get(value.index()) == Some(&true) {
             return Err(self.no_gradient(input));
         }
         Ok(value)

@@ -15,4 +15,5 @@ mod operators;
 mod passes;
 mod plan;
 mod pointwise;
+mod rules;
 mod support;
