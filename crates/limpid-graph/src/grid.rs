@@ -47,14 +47,33 @@ impl Grid {
     /// When the data are not of the value that the grid is of.
     #[must_use]
     pub fn cells(&self, data: &[f32]) -> Vec<f32> {
-        let mut cells = Vec::with_capacity(self.channels * self.rows * self.columns);
+        let mut cells = vec![0.0; self.channels * self.rows * self.columns];
+        self.copy_cells(data, &mut cells);
+        cells
+    }
+
+    /// Copies the cells of a value's data into `cells`, `[channels, rows, columns]`
+    /// in C order.
+    ///
+    /// # Panics
+    /// When the data are not of the value that the grid is of, or there are not as
+    /// many cells as the grid has.
+    pub fn copy_cells(&self, data: &[f32], cells: &mut [f32]) {
+        let plane = self.rows * self.columns;
+        if self.strides == [plane, self.columns, 1] {
+            cells.copy_from_slice(&data[self.offset..][..self.channels * plane]);
+            return;
+        }
+        let mut into = cells.chunks_mut(self.columns.max(1));
         for c in 0..self.channels {
             for y in 0..self.rows {
                 let row = self.offset + c * self.strides[0] + y * self.strides[1];
-                cells.extend((0..self.columns).map(|x| data[row + x * self.strides[2]]));
+                let values = into.next().expect("a row of cells for each of the grid's");
+                for (x, v) in values.iter_mut().enumerate() {
+                    *v = data[row + x * self.strides[2]];
+                }
             }
         }
-        cells
     }
 
     /// Puts `cells`, `[channels, rows, columns]` in C order, among a value's data;

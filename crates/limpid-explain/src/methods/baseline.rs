@@ -78,7 +78,11 @@ impl Baseline {
     }
 
     /// The baseline for a picture, `[C, H, W]`.
-    pub(super) fn tensor(&self, cx: &mut dyn Context, request: &Request<'_>) -> Result<Tensor, ExplainError> {
+    pub(super) fn tensor(
+        &self,
+        cx: &mut dyn Context,
+        request: &Request<'_>,
+    ) -> Result<Tensor, ExplainError> {
         let image = request.image;
         let [c, h, w] = extents(image);
         let plane = h * w;

@@ -270,7 +270,10 @@ pub(super) fn info() -> MethodInfo {
                 ),
                 registry::param(
                     "max_sigma",
-                    ParamKind::Float { min: 0.01, max: 10_000.0 },
+                    ParamKind::Float {
+                        min: 0.01,
+                        max: 10_000.0,
+                    },
                     Value::Null,
                     "the largest blur in pixels; 50*sqrt(H*W)/224, or 50 with mode=pair",
                 ),
@@ -289,10 +292,7 @@ pub(super) fn info() -> MethodInfo {
     }
 }
 
-fn build(
-    given: &Given,
-    smoothing: Option<SmoothGrad>,
-) -> Result<Box<dyn Explainer>, ExplainError> {
+fn build(given: &Given, smoothing: Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError> {
     let method = BlurIntegratedGradients {
         quadrature: registry::quadrature("blur-ig", given)?,
         variable: given.text("variable").and_then(Variable::from_name),

@@ -295,7 +295,10 @@ pub(super) fn info() -> MethodInfo {
             ),
             registry::param(
                 "fraction",
-                ParamKind::Float { min: 0.001, max: 1.0 },
+                ParamKind::Float {
+                    min: 0.001,
+                    max: 1.0,
+                },
                 d.fraction,
                 "the share of features moved at once",
             ),

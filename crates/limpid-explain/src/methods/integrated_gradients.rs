@@ -1,10 +1,10 @@
 use super::registry;
-use crate::params::Given;
 use super::{Baseline, GradientMethod, MethodInfo, Trajectory, quadrature_builders};
 use crate::estimators::{Sampling, run};
+use crate::params::Given;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Quadrature,
-    Request, Rule, SmoothGrad, paths::Line,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Quadrature, Request,
+    Rule, SmoothGrad, paths::Line,
 };
 use limpid_graph::passes;
 
@@ -99,10 +99,7 @@ pub(super) fn info() -> MethodInfo {
     }
 }
 
-fn build(
-    given: &Given,
-    smoothing: Option<SmoothGrad>,
-) -> Result<Box<dyn Explainer>, ExplainError> {
+fn build(given: &Given, smoothing: Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError> {
     let method = IntegratedGradients {
         quadrature: registry::quadrature("integrated-gradients", given)?,
         baseline: Baseline::given("integrated-gradients", given)?,

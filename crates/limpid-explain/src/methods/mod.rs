@@ -12,11 +12,11 @@ mod guided_ig;
 mod integrated_gradients;
 mod kernel_shap;
 mod lime;
+mod lrp;
 mod occlusion;
 mod perturb;
 #[cfg(test)]
 mod perturb_tests;
-mod lrp;
 mod rectified;
 mod registry;
 mod rise;
@@ -38,13 +38,13 @@ pub use guided_ig::GuidedIntegratedGradients;
 pub use integrated_gradients::IntegratedGradients;
 pub use kernel_shap::KernelShap;
 pub use lime::{Lime, Regression};
+pub use lrp::{Composite, LayerwiseRelevance};
 pub use occlusion::Occlusion;
 pub use perturb::Superpixels;
-pub use sig::SpectralIntegratedGradients;
-pub use lrp::{Composite, LayerwiseRelevance};
 pub use rectified::{Deconvnet, GuidedBackprop};
 pub use registry::{MethodInfo, build, info, list};
 pub use rise::Rise;
+pub use sig::SpectralIntegratedGradients;
 pub use xrai::Xrai;
 
 use crate::{

@@ -1,4 +1,7 @@
-use super::{GradientMethod, deep_lift, lrp, rectified, blur_ig, expected_gradients, gradient_x_input, guided_ig, sig, gradient, integrated_gradients, xrai, occlusion, rise, lime, kernel_shap};
+use super::{
+    GradientMethod, blur_ig, deep_lift, expected_gradients, gradient, gradient_x_input, guided_ig,
+    integrated_gradients, kernel_shap, lime, lrp, occlusion, rectified, rise, sig, xrai,
+};
 use crate::params::Given;
 use crate::sampling::{BLOCK, Joint, PILOT};
 use crate::smoothing::SampleBy;
@@ -7,8 +10,7 @@ use crate::{
 };
 use serde_json::Value;
 
-pub(super) type Build =
-    fn(&Given, Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError>;
+pub(super) type Build = fn(&Given, Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError>;
 
 /// What is known of a method before it is made.
 #[derive(Clone)]
@@ -53,7 +55,13 @@ pub fn list() -> Vec<MethodInfo> {
         lime::info(),
         kernel_shap::info(),
     ];
-    [gradients, super::cam::list(), super::attention::list(), others].concat()
+    [
+        gradients,
+        super::cam::list(),
+        super::attention::list(),
+        others,
+    ]
+    .concat()
 }
 
 impl MethodInfo {
@@ -229,7 +237,9 @@ pub fn build(
         given.0.insert(info.name, info.parse(id, text)?);
     }
     let samples = smooth.or(method.smooth).filter(|_| method.can_smooth());
-    let smoothing = samples.map(|n| smooth_grad(&method, &given, n)).transpose()?;
+    let smoothing = samples
+        .map(|n| smooth_grad(&method, &given, n))
+        .transpose()?;
     let alone = ["spread", "reduce", "evaluations", "sampling"];
     if smoothing.is_none()
         && method.can_smooth()
@@ -260,7 +270,10 @@ fn smooth_grad(
     let reduce = given.text("reduce").and_then(Reduce::from_name);
     let reduce = reduce.unwrap_or(d.reduce);
     let first = |names: &[&'static str]| names.iter().copied().find(|n| given.0.contains_key(n));
-    let nested = match (first(&["steps", "rule", "weighting"]), given.text("sampling")) {
+    let nested = match (
+        first(&["steps", "rule", "weighting"]),
+        given.text("sampling"),
+    ) {
         (_, Some("nested")) => Some("sampling=nested"),
         (name, _) => name,
     };
@@ -327,7 +340,10 @@ pub(super) fn quadrature(method: &str, given: &Given) -> Result<Quadrature, Expl
         });
     }
     if tolerance.is_some() && rule.is_some() {
-        return Err(conflict(method, "`tolerance` places the nodes itself: leave `rule` out"));
+        return Err(conflict(
+            method,
+            "`tolerance` places the nodes itself: leave `rule` out",
+        ));
     }
     if tolerance.is_some() && weighting == Weighting::Idgi {
         return Err(conflict(
@@ -349,4 +365,4 @@ pub(super) fn quadrature(method: &str, given: &Given) -> Result<Quadrature, Expl
 
 /// What the joint sampling's constants must fit: the first test of the stopping
 /// rule comes after the pilot and a block.
-const _: () = assert!(PILOT % 8 == 0 && BLOCK % 8 == 0);
+const _: () = assert!(PILOT.is_multiple_of(8) && BLOCK.is_multiple_of(8));

@@ -209,7 +209,12 @@ impl Context for RunContext<'_> {
         let fact = Fact::f32([&[request.rows], image.dims()].concat());
         let mut sums = engine.device.alloc(&fact).map_err(Error::from)?;
         if !request.initial.is_empty() {
-            let initial: Vec<f32> = request.initial.iter().flat_map(|t| t.data()).copied().collect();
+            let initial: Vec<f32> = request
+                .initial
+                .iter()
+                .flat_map(|t| t.data())
+                .copied()
+                .collect();
             let write = engine.device.write(&mut sums, HostData::F32(&initial));
             write.map_err(Error::from)?;
         }
@@ -244,7 +249,11 @@ impl Context for RunContext<'_> {
         let task = Task {
             subject: request.subject,
             objective: Some(request.objective),
-            tail: if request.times_velocity { Tail::Maps } else { Tail::Gradients },
+            tail: if request.times_velocity {
+                Tail::Maps
+            } else {
+                Tail::Gradients
+            },
         };
         let size = request.subject.image.data().len().max(1);
         let mut next = 0;
@@ -290,13 +299,10 @@ impl Context for RunContext<'_> {
         self.options.check()?;
         let passes = (objectives.len() as u64).max(1);
         self.expect(passes);
-        let found = self.engine.layer_gradients(image, layers, objectives)?;
+        let found = self.engine.map_gradients(image, layers, objectives)?;
         self.count_gradients(objectives);
         self.advance(passes)?;
-        let cells = layers.iter().zip(found);
-        cells
-            .map(|(layer, found)| self.engine.cells(layer, &found))
-            .collect()
+        Ok(found)
     }
 
     fn layer_scores(

@@ -76,7 +76,9 @@ impl<'a> Evaluator<'a> {
                 (Role::Scale, Some(n)) => engine.upload(fact, HostData::F32(&[n.scale]))?,
                 (Role::Cotangent, _) => {
                     let (rows, classes) = (fact.shape[0], fact.shape[1]);
-                    let row = task.objective.map_or_else(Vec::new, |o| o.cotangent(classes));
+                    let row = task
+                        .objective
+                        .map_or_else(Vec::new, |o| o.cotangent(classes));
                     engine.upload(fact, HostData::F32(&row.repeat(rows)))?
                 }
                 _ => engine.device.alloc(fact)?,

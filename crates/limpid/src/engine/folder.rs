@@ -40,9 +40,7 @@ impl Folder {
         }
         if files.is_empty() {
             let endings = ENDINGS.join(", ");
-            return Err(error(format!(
-                "has no pictures: no file ends in {endings}"
-            )));
+            return Err(error(format!("has no pictures: no file ends in {endings}")));
         }
         files.sort_by(|a, b| {
             let bytes = |p: &PathBuf| p.as_os_str().as_encoded_bytes().to_vec();

@@ -10,8 +10,9 @@ use limpid_explain::{
 use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::ops::Op;
 use limpid_graph::{Graph, ValueId};
-use limpid_tensor::Tensor;
+use limpid_tensor::{Shape, Tensor};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Where a network attends between all tokens.
 #[derive(Debug, Clone)]
@@ -81,6 +82,15 @@ fn single(t: Tensor) -> Result<Tensor, Error> {
     Ok(t.reshape(shape)?)
 }
 
+/// Makes a tensor of a place's data for one picture, in C order: the place's
+/// number, the extents of its value, the data.
+type Make<'a> = dyn Fn(usize, &[usize], &[f32]) -> Result<Tensor, Error> + 'a;
+
+/// The data as they are.
+fn unchanged(_place: usize, dims: &[usize], data: &[f32]) -> Result<Tensor, Error> {
+    Ok(Tensor::from_slice(dims, data)?)
+}
+
 impl Engine {
     /// What layers put out for one picture `[C, H, W]`, and the objectives'
     /// gradients with respect to it, of the layers' own shapes.
@@ -90,18 +100,55 @@ impl Engine {
         layers: &[String],
         objectives: &[Objective],
     ) -> Result<Vec<LayerGradients>, Error> {
+        let (network, places) = self.places(layers)?;
+        self.gradients_at(&network, &places, image, objectives, &unchanged, &unchanged)
+    }
+
+    /// The same as maps `[C, h, w]`.
+    pub(super) fn map_gradients(
+        &self,
+        image: &Tensor,
+        layers: &[String],
+        objectives: &[Objective],
+    ) -> Result<Vec<LayerGradients>, Error> {
+        let (network, places) = self.places(layers)?;
+        let on_grid = |(layer, place): (&String, &ValueId)| {
+            self.map_grid(layer, &network.fact(*place).shape[1..])
+        };
+        let grids = layers.iter().zip(&places).map(on_grid);
+        let grids = grids.collect::<Result<Vec<_>, _>>()?;
+        let cells = |place: usize, _: &[usize], data: &[f32]| -> Result<Tensor, Error> {
+            let grid = grids[place];
+            let mut cells = Tensor::zeros([grid.channels, grid.rows, grid.columns])?;
+            grid.copy_cells(data, cells.data_mut());
+            Ok(cells)
+        };
+        let zero = |values: &[f32]| values.iter().all(|v| *v == 0.0);
+        let gradient = |place: usize, dims: &[usize], data: &[f32]| {
+            let cells = cells(place, dims, data)?;
+            if zero(cells.data()) && !zero(data) {
+                return Err(ExplainError::OtherTokens {
+                    layer: layers[place].clone(),
+                }
+                .into());
+            }
+            Ok(cells)
+        };
+        self.gradients_at(&network, &places, image, objectives, &cells, &gradient)
+    }
+
+    /// A graph that keeps these layers, and where they are.
+    fn places(&self, layers: &[String]) -> Result<(Arc<Graph>, Vec<ValueId>), Error> {
         let values = layers
             .iter()
             .map(|l| Ok(self.original.layer(l)?))
             .collect::<Result<Vec<_>, Error>>()?;
-        let (network, places) = self.network_with(layers, &values)?;
-        self.gradients_at(&network, &places, image, objectives)
+        self.network_with(layers, &values)
     }
 
     /// A layer's output for one picture, of its own shape.
     pub(crate) fn activation(&self, image: &Tensor, layer: &str) -> Result<Tensor, Error> {
-        let value = self.original.layer(layer)?;
-        let (network, places) = self.network_with(&[layer.to_owned()], &[value])?;
+        let (network, places) = self.places(&[layer.to_owned()])?;
         let (mut graph, map) = graphs::forward(&network, image.dims(), 1)?;
         graph.set_outputs(&[map[places[0].index()]]);
         single(self.run(&graph, &[image])?.remove(0))
@@ -113,86 +160,62 @@ impl Engine {
         places: &[ValueId],
         image: &Tensor,
         objectives: &[Objective],
+        activation: &Make<'_>,
+        gradient: &Make<'_>,
     ) -> Result<Vec<LayerGradients>, Error> {
+        let mut found: Vec<LayerGradients> = Vec::with_capacity(places.len());
+        let output = |place: usize, t: &Tensor| -> Result<LayerGradients, Error> {
+            Ok(LayerGradients {
+                activation: activation(place, &t.dims()[1..], t.data())?,
+                gradients: Vec::with_capacity(objectives.len()),
+            })
+        };
         if objectives.is_empty() {
             let (mut graph, map) = graphs::forward(network, image.dims(), 1)?;
             let outputs: Vec<ValueId> = places.iter().map(|v| map[v.index()]).collect();
             graph.set_outputs(&outputs);
-            let alone = |activation| {
-                Ok(LayerGradients {
-                    activation: single(activation)?,
-                    gradients: Vec::new(),
-                })
-            };
-            return self.run(&graph, &[image])?.into_iter().map(alone).collect();
+            self.run_each(&graph, &[image], |t| {
+                found.push(output(found.len(), &t)?);
+                Ok(())
+            })?;
         }
-        let mut found: Vec<LayerGradients> = Vec::new();
         // Scores that are read off alike can share a batch.
         for alike in objectives.chunk_by(|a, b| a.readout() == b.readout()) {
             let readout = alike[0].readout();
             let dims = image.dims();
-            let build =
-                |targets| graphs::layer_gradients(network, places, readout, dims, targets);
+            let build = |targets| graphs::layer_gradients(network, places, readout, dims, targets);
             let batch = self.batch(alike.len() as u64, build)?;
             for objectives in alike.chunks(batch) {
                 let graph = build(objectives.len())?;
                 let classes = self.info.classes;
                 let cotangents = graphs::cotangents(objectives, classes);
                 let cotangents = Tensor::new([objectives.len(), classes], cotangents)?;
-                let mut outputs = self.run(&graph, &[image, &cotangents])?;
-                let gradients = outputs.split_off(places.len());
-                if found.is_empty() {
-                    for activation in outputs {
-                        found.push(LayerGradients {
-                            activation: single(activation)?,
-                            gradients: Vec::with_capacity(alike.len()),
-                        });
+                // First all layers' outputs, then all gradients.
+                let mut next = 0;
+                self.run_each(&graph, &[image, &cotangents], |t| {
+                    let place = next;
+                    next += 1;
+                    if place >= places.len() {
+                        let place = place - places.len();
+                        let rows = t.data().chunks((t.data().len() / objectives.len()).max(1));
+                        for row in rows {
+                            let row = gradient(place, &t.dims()[1..], row)?;
+                            found[place].gradients.push(row);
+                        }
+                    } else if found.len() == place {
+                        found.push(output(place, &t)?);
                     }
-                }
-                for (found, gradient) in found.iter_mut().zip(gradients) {
-                    let shape = found.activation.shape();
-                    let rows = gradient.data().chunks(found.activation.data().len().max(1));
-                    for row in rows {
-                        found.gradients.push(Tensor::new(&shape[..], row.to_vec())?);
-                    }
-                }
+                    Ok(())
+                })?;
             }
         }
         Ok(found)
     }
 
-    /// A layer's output and gradients as maps `[C, h, w]`.
-    pub(super) fn cells(
-        &self,
-        layer: &str,
-        found: &LayerGradients,
-    ) -> Result<LayerGradients, ExplainError> {
-        let grid = self.map_grid(layer, found.activation.shape())?;
-        let map = |t: &Tensor| {
-            let shape = [grid.channels, grid.rows, grid.columns];
-            Tensor::new(shape, grid.cells(t.data()))
-        };
-        let zero = |t: &Tensor| t.data().iter().all(|v| *v == 0.0);
-        let mut gradients = Vec::with_capacity(found.gradients.len());
-        for gradient in &found.gradients {
-            let cells = map(gradient)?;
-            if zero(&cells) && !zero(gradient) {
-                return Err(ExplainError::OtherTokens {
-                    layer: layer.to_owned(),
-                });
-            }
-            gradients.push(cells);
-        }
-        Ok(LayerGradients {
-            activation: map(&found.activation)?,
-            gradients,
-        })
-    }
-
-    fn map_grid(&self, layer: &str, shape: &limpid_tensor::Shape) -> Result<&Grid, ExplainError> {
+    fn map_grid(&self, layer: &str, dims: &[usize]) -> Result<&Grid, ExplainError> {
         self.grid(layer).ok_or_else(|| ExplainError::NotSpatial {
             layer: layer.to_owned(),
-            shape: shape.to_string(),
+            shape: Shape::from(dims).to_string(),
         })
     }
 
@@ -205,11 +228,10 @@ impl Engine {
     ) -> Result<Vec<f64>, Error> {
         let layer = request.layer.to_owned();
         let original = self.activation(request.image, &layer)?;
-        let grid = *self.map_grid(&layer, original.shape())?;
+        let grid = *self.map_grid(&layer, original.dims())?;
         advance(1)?;
         let cells = grid.cells(original.data());
-        let value = self.original.layer(&layer)?;
-        let (network, places) = self.network_with(&[layer], &[value])?;
+        let (network, places) = self.places(&[layer])?;
         let dims = request.image.dims();
         let build = |batch| graphs::layer_variants(&network, places[0], dims, batch);
         let batch = self.batch(request.count as u64, build)?;
@@ -248,7 +270,8 @@ impl Engine {
         // No layer has such a name.
         let names = [String::new()];
         let (network, values) = self.network_with(&names, &places.values)?;
-        let found = self.gradients_at(&network, &values, image, objectives)?;
+        let found =
+            self.gradients_at(&network, &values, image, objectives, &unchanged, &unchanged)?;
         let layer = |found: LayerGradients| Attention {
             weights: found.activation,
             gradients: found.gradients,

@@ -233,6 +233,22 @@ impl Engine {
 
     /// Runs a graph once on f32 inputs.
     fn run(&self, graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Error> {
+        let mut tensors = Vec::with_capacity(graph.outputs().len());
+        self.run_each(graph, inputs, |tensor| {
+            tensors.push(tensor);
+            Ok(())
+        })?;
+        Ok(tensors)
+    }
+
+    /// Runs a graph once on f32 inputs and shows its outputs in turn; each is
+    /// freed on the device before the next is copied.
+    fn run_each(
+        &self,
+        graph: &Graph,
+        inputs: &[&Tensor],
+        mut each: impl FnMut(Tensor) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let executable = self.prepare(graph)?;
         let facts = graph.inputs().iter().map(|v| graph.fact(*v));
         let inputs = facts
@@ -248,7 +264,9 @@ impl Engine {
         let mut bound: Vec<&mut Buffer> = outputs.iter_mut().collect();
         self.device.execute(&*executable, &inputs, &mut bound)?;
         self.device.synchronize()?;
-        outputs.iter().map(|b| self.download(b)).collect()
+        outputs
+            .into_iter()
+            .try_for_each(|buffer| each(self.download(&buffer)?))
     }
 
     /// The logits of one picture, `[C, H, W]`.

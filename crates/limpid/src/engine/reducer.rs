@@ -20,7 +20,12 @@ pub(super) struct Reducer<'a> {
 }
 
 impl<'a> Reducer<'a> {
-    pub(super) fn new(engine: &'a Engine, reduce: Reduce, image: &Tensor, draws: u64) -> Result<Self, Error> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        reduce: Reduce,
+        image: &Tensor,
+        draws: u64,
+    ) -> Result<Self, Error> {
         let size = if reduce == Reduce::Variance { 2 } else { 1 };
         let buffers = || {
             (0..size)
