@@ -29,14 +29,18 @@ pub(crate) fn start<'scope, 'env>(
 
 fn read<'env>(pictures: &'env [Picture], sender: &SyncSender<Item<'env>>) {
     for picture in pictures {
-        let loaded = if picture.is_array() {
-            Input::from_npy(&picture.path).map(Loaded::Array)
-        } else {
-            Image::open(&picture.path).map(Loaded::Picture)
-        };
-        if sender.send((picture, loaded)).is_err() {
+        if sender.send((picture, load(picture))).is_err() {
             return;
         }
+    }
+}
+
+/// Reads one picture.
+pub(crate) fn load(picture: &Picture) -> Result<Loaded, ModelError> {
+    if picture.is_array() {
+        Input::from_npy(&picture.path).map(Loaded::Array)
+    } else {
+        Image::open(&picture.path).map(Loaded::Picture)
     }
 }
 
@@ -46,6 +50,17 @@ pub(crate) fn input(session: &Session, loaded: &Loaded) -> anyhow::Result<Input>
     match loaded {
         Loaded::Picture(image) => Ok(session.input(image)?),
         Loaded::Array(input) => Ok(input.clone()),
+    }
+}
+
+/// The picture that the model saw, without what was cropped away.
+pub(crate) fn seen(session: &Session, loaded: &Loaded, input: &Input) -> anyhow::Result<Image> {
+    match (input.rgb8(), input.tensor().dims()) {
+        (Some(pixels), &[_, height, width]) => {
+            let image = Image::from_rgb8(width as u32, height as u32, pixels.to_vec());
+            Ok(image.map_err(limpid::Error::from)?)
+        }
+        _ => drawable(session, loaded),
     }
 }
 

@@ -32,6 +32,7 @@ Examples:
   limpid explain photos/ --method grad-cam,blur-ig --smooth 10 --param blur-ig.steps=20
   limpid explain photo.jpg --target espresso --format png,npy,json
   limpid predict photos/ --top 3 --json             One line of JSON for each picture
+  limpid evaluate photos/ --methods grad-cam,blur-ig  How faithful the maps are, as a table
 
 It ends with 0 if all went well, 1 if something failed (the rest is done all the
 same) or it was interrupted, 2 if it was called wrongly."
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Explain(commands::explain::Options),
     Predict(commands::predict::Options),
+    Evaluate(commands::evaluate::Options),
     Model(commands::model::Options),
     Methods(commands::methods::Options),
     Devices(commands::devices::Options),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Explain(options) => commands::explain::run(&options),
         Command::Predict(options) => commands::predict::run(&options),
+        Command::Evaluate(options) => commands::evaluate::run(&options),
         Command::Model(options) => commands::model::run(&options),
         Command::Methods(options) => commands::methods::run(&options),
         Command::Devices(options) => commands::devices::run(&options),

@@ -16,6 +16,22 @@ const MAX_BATCH: u64 = 1024;
 #[derive(Args)]
 #[command(next_help_heading = "Options of every run")]
 pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+
+    /// The folder of results, made where it is missing
+    #[arg(long, value_name = "DIR", default_value = "limpid-out")]
+    pub(crate) out: PathBuf,
+
+    /// Print one line of JSON for each result instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which model runs, and on what.
+#[derive(Args)]
+#[command(next_help_heading = "Options of every run")]
+pub(crate) struct Machine {
     /// A bundle directory, an .onnx file, or the name of an embedded model
     /// [default: the embedded ImageNet classifier]
     #[arg(long, value_name = "M")]
@@ -47,14 +63,6 @@ pub(crate) struct Common {
     /// and G stand for powers of 1024 [default: half of what the device has]
     #[arg(long, value_name = "BYTES[K|M|G]", value_parser = bytes)]
     pub(crate) memory: Option<u64>,
-
-    /// The folder of results, made where it is missing
-    #[arg(long, value_name = "DIR", default_value = "limpid-out")]
-    pub(crate) out: PathBuf,
-
-    /// Print one line of JSON for each result instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// What `--device` takes.
@@ -79,6 +87,15 @@ pub(crate) enum Format {
     Npy,
     /// The manifest
     Json,
+}
+
+/// What `--scale` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scale {
+    /// Each picture of a map has its own
+    Own,
+    /// All pictures of a method have one, the largest of their own
+    Shared,
 }
 
 /// What `--threads` takes, of every command.
@@ -131,7 +148,7 @@ pub(crate) fn open_model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
     Ok(model)
 }
 
-impl Common {
+impl Machine {
     /// A session as these options want it.
     pub(crate) fn session(&self) -> anyhow::Result<Session> {
         let Precision::F32 = self.precision;

@@ -56,6 +56,9 @@ pub struct OverlayOptions {
     /// Percentile of the map's magnitudes at which the colours end, 0 to 100;
     /// 99.5 by default.
     pub percentile: f64,
+    /// The magnitude at which the colours end instead, in units of the raw map,
+    /// 0 or more: so that several pictures have one scale. None by default.
+    pub limit: Option<f64>,
     /// Opacity of the strongest colour, 0 to 1; 0.85 by default.
     pub opacity: f64,
     /// A picture with a longer side than this is drawn smaller; 64 to 8192
@@ -71,6 +74,7 @@ impl Default for OverlayOptions {
     fn default() -> Self {
         Self {
             percentile: 99.5,
+            limit: None,
             opacity: 0.85,
             max_side: 2048,
             min_side: 320,
@@ -89,6 +93,13 @@ impl OverlayOptions {
             }),
         };
         let (max, min) = (self.max_side, self.min_side);
+        let limit = self.limit.unwrap_or(0.0);
+        check(
+            "limit",
+            limit,
+            limit.is_finite() && limit >= 0.0,
+            "0 or more",
+        )?;
         check(
             "opacity",
             self.opacity,
@@ -147,6 +158,19 @@ impl Overlay<'_> {
     /// If a buffer does not have its stated size, the map is not finite, the
     /// crop has no area, or an option is out of its range.
     pub fn render(&self, options: &OverlayOptions) -> Result<RgbImage, RenderError> {
+        let (picture, scale) = self.painted(options)?;
+        Ok(self.compose(&picture, &scale))
+    }
+
+    /// Draws the picture with the map on it, without caption and colour bar.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn picture(&self, options: &OverlayOptions) -> Result<RgbImage, RenderError> {
+        Ok(self.painted(options)?.0)
+    }
+
+    fn painted(&self, options: &OverlayOptions) -> Result<(RgbImage, ColorScale), RenderError> {
         options.validate()?;
         let crop = self.crop;
         let finite = [crop.x, crop.y, crop.width, crop.height]
@@ -160,10 +184,13 @@ impl Overlay<'_> {
                 height: crop.height,
             });
         }
-        let scale = ColorScale::of(self.map, self.signed, options.percentile)?;
+        let scale = match options.limit {
+            Some(limit) => ColorScale::to(limit, self.map, self.signed)?,
+            None => ColorScale::of(self.map, self.signed, options.percentile)?,
+        };
         let mut picture = self.photo.resized(options)?;
         self.paint(&mut picture, &scale, options.opacity);
-        Ok(self.compose(&picture, &scale))
+        Ok((picture, scale))
     }
 
     fn palette(&self) -> Palette {
@@ -370,6 +397,20 @@ fn fill(canvas: &mut RgbImage, x: usize, y: usize, width: usize, height: usize, 
 }
 
 impl Photo<'_> {
+    /// The picture at most `side` pixels long, 64 to 8192.
+    ///
+    /// # Errors
+    /// If the buffer does not have its stated size, or the side is out of range.
+    pub fn thumbnail(&self, side: usize) -> Result<RgbImage, RenderError> {
+        let options = OverlayOptions {
+            max_side: side,
+            min_side: 1,
+            ..OverlayOptions::default()
+        };
+        options.validate()?;
+        self.resized(&options)
+    }
+
     /// The size at which the picture is drawn.
     fn drawn_size(&self, options: &OverlayOptions) -> (usize, usize) {
         let longer = self.width.max(self.height);

@@ -64,6 +64,32 @@ impl ColorScale {
         if limit <= 0.0 {
             limit = f64::from(map.data.iter().map(magnitude).fold(0.0, f32::max));
         }
+        Self::to(limit, map, signed)
+    }
+
+    /// The scale that ends at `limit`, in units of the raw map, drawn beside
+    /// `map`: for several pictures that are to be compared.
+    ///
+    /// # Errors
+    /// If the map's size is wrong or a value is not finite, or the limit is
+    /// negative or not finite.
+    ///
+    /// ```
+    /// use limpid_render::{ColorScale, Heatmap};
+    /// let map = Heatmap { data: &[0.0, 3.0], height: 1, width: 2 };
+    /// let scale = ColorScale::to(6.0, map, false)?;
+    /// assert_eq!((scale.position(3.0), scale.clipped_above), (0.5, false));
+    /// # Ok::<(), limpid_render::RenderError>(())
+    /// ```
+    pub fn to(limit: f64, map: Heatmap<'_>, signed: bool) -> Result<Self, RenderError> {
+        map.validate()?;
+        if !(limit.is_finite() && limit >= 0.0) {
+            return Err(RenderError::Option {
+                option: "limit",
+                value: limit,
+                range: "0 or more",
+            });
+        }
         Ok(Self {
             limit,
             clipped_above: map.data.iter().any(|v| f64::from(*v) > limit),

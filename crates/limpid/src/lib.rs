@@ -35,19 +35,19 @@ pub use evaluation::{
     Summary,
 };
 pub use explanation::{Explanation, Manifest};
-pub use limpid_explain::metrics;
 pub use limpid_explain::methods::{
-    self, AblationCam, AttentionRollout, Baseline, BlurIntegratedGradients, EigenCam, EigenGradCam, ElementWiseCam,
-    ExpectedGradients, Fuse, GradCam, GradCamPlusPlus, Gradient, GradientMethod, GradientXAttention,
-    GradientXInput, Heads,
-    GuidedIntegratedGradients, HiResCam, IntegratedGradients, Kept, KernelShap, LayerCam, Lime,
-    Mode, Occlusion, ReciproCam, Regression, Rise, ScoreCam, SpectralIntegratedGradients,
-    Superpixels, TransformerRelevance, Variable, XGradCam, Xrai,
+    self, AblationCam, AttentionRollout, Baseline, BlurIntegratedGradients, Composite, Deconvnet,
+    DeepLift, EigenCam, EigenGradCam, ElementWiseCam, ExpectedGradients, Fuse, GradCam,
+    GradCamPlusPlus, Gradient, GradientMethod, GradientXAttention, GradientXInput, GuidedBackprop,
+    GuidedIntegratedGradients, Heads, HiResCam, IntegratedGradients, Kept, KernelShap, LayerCam,
+    LayerwiseRelevance, Lime, Mode, Occlusion, ReciproCam, Regression, Rise, ScoreCam,
+    SpectralIntegratedGradients, Superpixels, TransformerRelevance, Variable, XGradCam, Xrai,
 };
+pub use limpid_explain::metrics;
 pub use limpid_explain::{
     Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, Joint,
-    LayerGradients, Objective, ParamInfo, ParamKind, Parameters, Quadrature, Readout, Reduce,
-    Request, Rule, SampleBy, SmoothGrad, Smoothed, Weighting,
+    LayerGradients, ModelInfo, Objective, ParamInfo, ParamKind, Parameters, Quadrature, Readout,
+    Reduce, Request, Rule, SampleBy, SmoothGrad, Smoothed, Weighting,
 };
 pub use limpid_model::{
     Crop, Image, Input, Interpolation, LabelError, Labels, ModelError, Preprocess, SaveOptions,

@@ -1,8 +1,9 @@
+use super::shared_scale::SharedScale;
 use crate::console::{self, Outcome, Reporter};
 use crate::folder::OutFolder;
 use crate::inputs::{self, Picture};
 use crate::loader::{self, Loaded};
-use crate::options::{Common, Format};
+use crate::options::{Common, Format, Scale};
 use crate::selection::{self, Param};
 use crate::{commands, interrupt};
 use clap::Args;
@@ -10,6 +11,7 @@ use limpid::{
     ExplainError, Explainer, Explanation, Image, Input, Manifest, ResolvedTarget, RunOptions,
     Session, Target,
 };
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +80,17 @@ pub(crate) struct Options {
     )]
     formats: Vec<Format>,
 
+    /// The colour scale of overlays: each map's own, or one for all maps of a
+    /// method, which are drawn at the end then
+    #[arg(
+        long,
+        value_name = "own|shared",
+        value_enum,
+        default_value = "own",
+        hide_possible_values = true
+    )]
+    scale: Scale,
+
     #[command(flatten)]
     common: Common,
 
@@ -94,6 +107,7 @@ struct Run<'a> {
     targets: &'a [Target],
     cancel: &'a AtomicBool,
     reporter: &'a Reporter,
+    shared: Option<RefCell<SharedScale>>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
@@ -124,6 +138,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
             targets: &known_targets(&session, &options.targets)?,
             cancel,
             reporter: &reporter,
+            shared: match options.scale {
+                Scale::Shared => Some(RefCell::new(SharedScale::new(out)?)),
+                Scale::Own => None,
+            },
         };
         for (i, (picture, loaded)) in loaded.iter().enumerate() {
             if cancel.load(Ordering::Relaxed) {
@@ -136,6 +154,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
             if let Err(error) = done {
                 reporter.failure(&picture.path, &error)?;
             }
+        }
+        if let Some(shared) = run.shared {
+            let failed = |path: &Path, error: &_| reporter.failure(path, error);
+            shared.into_inner().draw(&session, failed)?;
         }
         anyhow::Ok(())
     })?;
@@ -162,7 +184,9 @@ pub(super) fn target(text: &str) -> Result<String, String> {
 /// same for all pictures.
 pub(super) fn known_targets(session: &Session, texts: &[String]) -> anyhow::Result<Vec<Target>> {
     let targets: Vec<Target> = texts.iter().map(|t| Target::parse(t)).collect();
-    let classes: Vec<f32> = (0..session.model().labels().len()).map(|i| i as f32).collect();
+    let classes: Vec<f32> = (0..session.model().labels().len())
+        .map(|i| i as f32)
+        .collect();
     for target in &targets {
         match session.resolve(target, &classes) {
             // What depends on the picture shows when there is one.
@@ -262,6 +286,11 @@ impl Run<'_> {
                 .map_err(limpid::Error::from)?;
         }
         for (format, name) in &files {
+            if let (Format::Png, Some(shared)) = (format, &self.shared) {
+                let path = self.options.common.out.join(name);
+                shared.borrow_mut().add(picture, &map, path)?;
+                continue;
+            }
             let bytes = match (format, image) {
                 (Format::Png, Some(image)) => map.overlay(image)?.png()?,
                 (Format::Npy, _) => map.npy()?,

@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     thread::scope(|scope| {
         // The first picture is decoded while the model is opened.
         let loaded = loader::start(scope, &found.pictures);
-        let session = common.session()?;
+        let session = common.machine.session()?;
         let mut rows = Rows::default();
         for (i, (picture, loaded)) in loaded.iter().enumerate() {
             if cancel.load(Ordering::Relaxed) {
