@@ -61,7 +61,9 @@ impl Joint {
     #[must_use]
     pub fn total(&self) -> u64 {
         let replicates = REPLICATES as u64;
-        self.evaluations.clamp(16, 1 << 40).next_multiple_of(replicates)
+        self.evaluations
+            .clamp(16, 1 << 40)
+            .next_multiple_of(replicates)
     }
 }
 
@@ -165,7 +167,9 @@ impl Density {
     /// The position below which a share of `x` lies, and the density there.
     fn quantile(&self, x: f64) -> (f64, f64) {
         let bins = self.values.len();
-        let bin = self.cumulative[1..].partition_point(|c| *c <= x).min(bins - 1);
+        let bin = self.cumulative[1..]
+            .partition_point(|c| *c <= x)
+            .min(bins - 1);
         let (low, high) = (self.cumulative[bin], self.cumulative[bin + 1]);
         let within = ((x - low) / (high - low)).clamp(0.0, 1.0);
         ((bin as f64 + within) / bins as f64, self.values[bin])
@@ -334,7 +338,10 @@ mod tests {
             for i in 0..16 {
                 let (x, y) = (scrambled_sobol(i, 0, 99), scrambled_sobol(i, 1, 1234));
                 let cell = (x * f64::from(rows)) as usize * columns + (y * columns as f64) as usize;
-                assert!(!std::mem::replace(&mut seen[cell], true), "{rows} x {columns}");
+                assert!(
+                    !std::mem::replace(&mut seen[cell], true),
+                    "{rows} x {columns}"
+                );
             }
         }
     }
@@ -380,7 +387,7 @@ mod tests {
         let seeds = 400;
         let (mut mean, mut squares, mut claimed) = (0.0, 0.0, 0.0);
         for seed in 0..seeds {
-            let mut sums = vec![0.0; REPLICATES];
+            let mut sums = [0.0; REPLICATES];
             let pilot: Vec<(f64, f64)> = JointPlanner::pilot(seed, &walk)
                 .iter()
                 .map(|(u, w)| {
@@ -411,7 +418,13 @@ mod tests {
             claimed += f64::from(estimate.standard_error.data()[0]).powi(2) / seeds as f64;
         }
         let spread = squares.sqrt();
-        assert!(mean.abs() < 3.0 * spread / (seeds as f64).sqrt(), "{mean} {spread}");
-        assert!((claimed.sqrt() / spread - 1.0).abs() < 0.15, "{claimed} {squares}");
+        assert!(
+            mean.abs() < 3.0 * spread / (seeds as f64).sqrt(),
+            "{mean} {spread}"
+        );
+        assert!(
+            (claimed.sqrt() / spread - 1.0).abs() < 0.15,
+            "{claimed} {squares}"
+        );
     }
 }

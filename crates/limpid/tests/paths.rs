@@ -9,7 +9,8 @@ use common::{PHOTOS, crop, embedded, fixture, relative_l2};
 use limpid::{
     Attribution, Baseline, BlurIntegratedGradients, Device, ExpectedGradients, Explainer, Gradient,
     GradientMethod, GradientXInput, GuidedIntegratedGradients, Input, IntegratedGradients, Joint,
-    Mode, Model, Rule, RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target, Weighting,
+    Mode, Model, Rule, RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target,
+    Weighting,
 };
 use safetensors::SafeTensors;
 
@@ -147,7 +148,9 @@ fn idgi_adds_up_exactly() {
 fn adaptive_nodes_keep_the_tolerance() {
     let network = (embedded(), crop("coffee"));
     for tolerance in [0.05, 0.01] {
-        let method = BlurIntegratedGradients::new().steps(400).tolerance(tolerance);
+        let method = BlurIntegratedGradients::new()
+            .steps(400)
+            .tolerance(tolerance);
         let found = explain(&network, &method, &Target::Top(1), 0);
         let c = found.completeness.unwrap();
         println!("{tolerance}: {c:?}, {:?}", found.evaluations);
@@ -165,15 +168,14 @@ fn adaptive_nodes_keep_the_tolerance() {
 fn joint_sampling_agrees_and_knows_its_error() {
     let network = smooth_network();
     let target = Target::Class(2);
-    let cases: [(&str, Box<dyn Fn(SmoothGrad) -> Box<dyn Explainer>>); 2] = [
-        (
-            "blur-ig",
-            Box::new(|s| Box::new(BlurIntegratedGradients::new().smoothed(s))),
-        ),
-        (
-            "integrated-gradients",
-            Box::new(|s| Box::new(IntegratedGradients::new().smoothed(s))),
-        ),
+    type Make = fn(SmoothGrad) -> Box<dyn Explainer>;
+    let cases: [(&str, Make); 2] = [
+        ("blur-ig", |s| {
+            Box::new(BlurIntegratedGradients::new().smoothed(s))
+        }),
+        ("integrated-gradients", |s| {
+            Box::new(IntegratedGradients::new().smoothed(s))
+        }),
     ];
     for (name, method) in cases {
         let nested = SmoothGrad::new().samples(200).nested();
@@ -196,9 +198,14 @@ fn joint_sampling_agrees_and_knows_its_error() {
             assert_eq!(found.evaluations.gradients, 200);
             assert_eq!(found.evaluations.forwards, 32);
         }
-        println!("{name}: error {error:.3}, claimed {claimed:.3}, {held:.3} covered; nested 200 draws {apart:.3}");
+        println!(
+            "{name}: error {error:.3}, claimed {claimed:.3}, {held:.3} covered; nested 200 draws {apart:.3}"
+        );
         assert!(apart < 0.1, "{name}: {apart}");
-        assert!((claimed / error - 1.0).abs() < 0.15, "{name}: {claimed}, {error}");
+        assert!(
+            (claimed / error - 1.0).abs() < 0.15,
+            "{name}: {claimed}, {error}"
+        );
         assert!(held > 0.92, "{name}: {held}");
 
         let until = SmoothGrad::new().joint(Joint {
@@ -208,7 +215,10 @@ fn joint_sampling_agrees_and_knows_its_error() {
         let found = explain(&network, &*method(until), &target, 5);
         assert!(found.relative_standard_error().unwrap() <= 0.05);
         let gradients = found.evaluations.gradients;
-        assert!(gradients < 100_000 && (gradients - 24) % 32 == 0, "{gradients}");
+        assert!(
+            gradients < 100_000 && (gradients - 24).is_multiple_of(32),
+            "{gradients}"
+        );
     }
 }
 
@@ -234,10 +244,18 @@ fn expected_gradients_average_over_baselines() {
     }
     let l2 = relative_l2(found.map.data(), &wanted);
     let claimed = found.relative_standard_error().unwrap();
-    println!("folder: relative L2 {l2:.1e}, claimed {claimed:.1e}, {:?}", found.completeness);
+    println!(
+        "folder: relative L2 {l2:.1e}, claimed {claimed:.1e}, {:?}",
+        found.completeness
+    );
     assert!(l2 < 0.02 && l2 < 2.0 * claimed, "{l2}, {claimed}");
 
-    let noise = explain(&network, &ExpectedGradients::new().evaluations(2048), &target, 3);
+    let noise = explain(
+        &network,
+        &ExpectedGradients::new().evaluations(2048),
+        &target,
+        3,
+    );
     let c = noise.completeness.unwrap();
     println!("noise: {c:?}");
     // What is expected is itself the mean of sixteen draws.

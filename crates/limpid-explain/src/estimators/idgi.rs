@@ -18,7 +18,12 @@ pub(super) fn map(
         });
     }
     let edges = estimation.trajectory.edges();
-    let nodes: Vec<f64> = estimation.trajectory.nodes().iter().map(|n| n.position).collect();
+    let nodes: Vec<f64> = estimation
+        .trajectory
+        .nodes()
+        .iter()
+        .map(|n| n.position)
+        .collect();
     // A path that leads away from the picture has its score last.
     let sign = match subject.path.ends() {
         Some([picture, end]) if picture < end => -1.0,

@@ -7,9 +7,9 @@ mod idgi;
 use crate::methods::{GradientMethod, Trajectory};
 use crate::sampling::{Estimate, JointPlanner, PILOT, REPLICATES};
 use crate::{
-    Accumulation, Attribution, Completeness, Context, Domain, ExplainError, Gradients,
-    Integration, Joint, Objective, Parameters, Points, Reduce, Request, Rule, Sample, Schedule,
-    SmoothGrad, Subject,
+    Accumulation, Attribution, Completeness, Context, Domain, ExplainError, Gradients, Integration,
+    Joint, Objective, Parameters, Points, Reduce, Request, Rule, Sample, Schedule, SmoothGrad,
+    Subject,
 };
 use limpid_tensor::Tensor;
 
@@ -77,7 +77,11 @@ impl Quadrature {
     /// Puts the effective values among a manifest's parameters.
     pub(crate) fn describe(&self, rule: Rule, all: &mut Parameters) {
         all.insert("steps".into(), self.steps.into());
-        let rule = if self.tolerance.is_some() { "adaptive" } else { rule.name() };
+        let rule = if self.tolerance.is_some() {
+            "adaptive"
+        } else {
+            rule.name()
+        };
         all.insert("rule".into(), rule.into());
         all.insert("tolerance".into(), self.tolerance.into());
         all.insert("weighting".into(), self.weighting.name().into());

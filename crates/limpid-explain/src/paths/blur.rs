@@ -121,7 +121,10 @@ impl Path for ZeroBorderBlur {
 
     fn controls(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, ExplainError> {
         let mut out = vec![Vec::new(); 6];
-        for &Sample { position: sigma, .. } in samples {
+        for &Sample {
+            position: sigma, ..
+        } in samples
+        {
             for (axis, &n) in self.size.iter().enumerate() {
                 let near = Self::matrix(n, sigma);
                 let far = Self::matrix(n, sigma + self.step);

@@ -32,11 +32,7 @@ impl Spectrum {
     ///
     /// # Errors
     /// When memory is short, or a channel has no decomposition.
-    pub fn between(
-        image: &Tensor,
-        baseline: Tensor,
-        overlap: f64,
-    ) -> Result<Self, ExplainError> {
+    pub fn between(image: &Tensor, baseline: Tensor, overlap: f64) -> Result<Self, ExplainError> {
         let [c, h, w] = [0, 1, 2].map(|i| image.dims()[i]);
         let k = h.min(w);
         let mut left = vec![0.0; c * h * k];
