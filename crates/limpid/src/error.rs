@@ -39,7 +39,9 @@ pub enum Error {
         classes: usize,
     },
     /// A target asks for tags of a network that has none.
-    #[error("the classes of {model} exclude each other, so it has no tags: give top:K in place of tags")]
+    #[error(
+        "the classes of {model} exclude each other, so it has no tags: give top:K in place of tags"
+    )]
     NoTags {
         /// The model.
         model: String,

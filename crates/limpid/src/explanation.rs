@@ -339,6 +339,10 @@ impl Explanation {
 /// A method's name in files and reports: with `+smoothgrad` where it is smoothed
 /// and does not say so by itself.
 pub(crate) fn method_name(id: &str, smoothed: bool) -> String {
-    let mark = if smoothed && id != "smoothgrad" { "+smoothgrad" } else { "" };
+    let mark = if smoothed && id != "smoothgrad" {
+        "+smoothgrad"
+    } else {
+        ""
+    };
     format!("{id}{mark}")
 }

@@ -1,7 +1,5 @@
 use crate::engine::{Engine, RunContext};
-use crate::{
-    Device, Error, Explanation, Image, Input, Model, Prediction, ResolvedTarget, Target,
-};
+use crate::{Device, Error, Explanation, Image, Input, Model, Prediction, ResolvedTarget, Target};
 use limpid_explain::{ExplainError, Explainer, LayerGradients, Objective, Readout, Request};
 use limpid_tensor::Tensor;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -120,9 +120,7 @@ impl ResolvedTarget {
     #[must_use]
     pub fn value(&self) -> f64 {
         match (self.readout, &self.against) {
-            (Readout::Logit, Some(other)) => {
-                f64::from(self.class.score) - f64::from(other.score)
-            }
+            (Readout::Logit, Some(other)) => f64::from(self.class.score) - f64::from(other.score),
             (Readout::Logit, None) => f64::from(self.class.score),
             (_, Some(other)) => self.class.probability - other.probability,
             (_, None) => self.class.probability,

@@ -5,8 +5,8 @@ mod common;
 
 use common::{crop, embedded, photo, relative_l2, with};
 use limpid::{
-    BlurIntegratedGradients, Error, ExplainError, Explainer, GradCam, Gradient, GradientMethod, Joint,
-    Progress, Reduce, RunOptions, Session, SmoothGrad, Target,
+    BlurIntegratedGradients, Error, ExplainError, Explainer, GradCam, Gradient, GradientMethod,
+    Joint, Progress, Reduce, RunOptions, Session, SmoothGrad, Target,
 };
 use limpid_graph::passes::{Rule, vjp};
 use limpid_graph::reference::{self, RefTensor};
