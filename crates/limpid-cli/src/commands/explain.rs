@@ -57,8 +57,9 @@ pub(crate) struct Options {
     )]
     targets: Vec<String>,
 
-    /// Average gradient methods over N noisy copies of the picture; others are
-    /// left alone
+    /// Average gradient methods over N noisy copies of the picture; sums along a
+    /// path take 200 gradients, each with a copy of its own, unless evaluations,
+    /// tolerance or steps say otherwise; other methods are left alone
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     smooth: Option<u64>,
 

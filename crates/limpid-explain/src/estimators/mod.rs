@@ -85,7 +85,6 @@ impl Quadrature {
         all.insert("rule".into(), rule.into());
         all.insert("tolerance".into(), self.tolerance.into());
         all.insert("weighting".into(), self.weighting.name().into());
-        all.insert("sampling".into(), "nested".into());
     }
 }
 
@@ -99,13 +98,15 @@ pub(crate) enum Sampling {
 impl Sampling {
     /// Puts the effective values among a manifest's parameters.
     pub(crate) fn describe(self, all: &mut Parameters) {
-        if let Self::Joint(joint) = self {
-            all.insert("sampling".into(), "joint".into());
-            all.insert("evaluations".into(), joint.total().into());
-            all.insert("tolerance".into(), joint.tolerance.into());
-            for nested in ["steps", "rule", "weighting"] {
-                all.remove(nested);
-            }
+        let Self::Joint(joint) = self else {
+            all.insert("sampling".into(), "nested".into());
+            return;
+        };
+        all.insert("sampling".into(), "joint".into());
+        all.insert("evaluations".into(), joint.total().into());
+        all.insert("tolerance".into(), joint.tolerance.into());
+        for nested in ["steps", "rule", "weighting"] {
+            all.remove(nested);
         }
     }
 }

@@ -163,6 +163,23 @@ impl Engine {
         activation: &Make<'_>,
         gradient: &Make<'_>,
     ) -> Result<Vec<LayerGradients>, Error> {
+        // A value that has several names is computed once.
+        let before = |i: usize| places[..i].iter().position(|v| *v == places[i]);
+        if let Some((twice, once)) = (1..places.len()).find_map(|i| Some((i, before(i)?))) {
+            let mut others = places.to_vec();
+            others.remove(twice);
+            let own = |place| place + usize::from(place >= twice);
+            let mut found = self.gradients_at(
+                network,
+                &others,
+                image,
+                objectives,
+                &|place, dims, data| activation(own(place), dims, data),
+                &|place, dims, data| gradient(own(place), dims, data),
+            )?;
+            found.insert(twice, found[once].clone());
+            return Ok(found);
+        }
         let mut found: Vec<LayerGradients> = Vec::with_capacity(places.len());
         let output = |place: usize, t: &Tensor| -> Result<LayerGradients, Error> {
             Ok(LayerGradients {

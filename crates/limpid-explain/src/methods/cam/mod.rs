@@ -62,7 +62,7 @@ pub trait CamRule: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<Vec<GridMap>>, ExplainError>;
 }
 
-/// A class activation map by a rule; [`GradCam`](super::GradCam) and the others
+/// A class activation map by a rule; [`GradCam`] and the others
 /// are its aliases.
 ///
 /// The map of one layer is raw and on the layer's own grid. Maps of several
