@@ -71,7 +71,8 @@ fn main() -> Result<()> {
             std::fs::write(out, serde_json::to_vec_pretty(&all)?)?;
         }
     }
-    let curves: Vec<Curve> = METHODS.iter().flat_map(|id| curves(id, &all)).collect();
+    let curves = METHODS.iter().flat_map(|id| curves(id, &all));
+    let curves: Vec<Curve> = curves.filter(|c| !c.points.is_empty()).collect();
     std::fs::write(Path::new(out).with_extension("svg"), plot(&curves))?;
     for curve in &curves {
         let points = curve.points.iter().map(|(n, e)| format!("{n}: {e:.3}"));
