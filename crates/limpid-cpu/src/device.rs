@@ -131,12 +131,12 @@ impl CpuDevice {
         let read = read.collect::<Result<Vec<_>, DeviceError>>()?;
         let written = outputs.iter_mut().map(|b| Ok(storage_mut(b)?.bytes_mut()));
         let mut written = written.collect::<Result<Vec<_>, DeviceError>>()?;
-        let mut arena = self.arena(executable.plan().arena_bytes())?;
+        let mut arena = self.arena(executable.working_bytes())?;
         let cx = Context {
             backend: self.backend,
             pool: &self.pool,
         };
-        let bytes = arena.bytes_mut();
+        let bytes = &mut arena.bytes_mut()[..executable.working_bytes()];
         let done = self
             .pool
             .enter(|| executable.run(&read, &mut written, bytes, cx, timings));
@@ -205,6 +205,7 @@ impl Device for CpuDevice {
         Ok(Arc::new(CpuExecutable::new(
             plan,
             self.backend,
+            self.pool.count(),
             &self.caches,
         )?))
     }

@@ -3,7 +3,7 @@ use crate::assign::Assignment;
 use crate::device::Caches;
 use crate::kernels::{Context, Kernel};
 use crate::layout::{Class, Layout, storage_bytes};
-use crate::operands::{Operands, borrow};
+use crate::operands::{Operands, Workspace, borrow};
 use crate::select::{Signature, select};
 use limpid_device::{DeviceError, Executable, Timing};
 use limpid_graph::{Location, Plan, ValueId};
@@ -37,6 +37,8 @@ pub(crate) struct CpuExecutable {
     pub(crate) backend: Backend,
     steps: Vec<Step>,
     constants: Vec<AlignedBuffer>,
+    /// Floats of working memory for the kernel that wants most.
+    workspace: usize,
 }
 
 impl Executable for CpuExecutable {
@@ -92,7 +94,12 @@ impl Placer<'_> {
 }
 
 impl CpuExecutable {
-    pub(crate) fn new(plan: Plan, backend: Backend, caches: &Caches) -> Result<Self, DeviceError> {
+    pub(crate) fn new(
+        plan: Plan,
+        backend: Backend,
+        threads: usize,
+        caches: &Caches,
+    ) -> Result<Self, DeviceError> {
         let graph = plan.graph();
         let assignment = Assignment::new(graph);
         if !assignment.is_consistent(graph) {
@@ -138,12 +145,24 @@ impl CpuExecutable {
             });
         }
         let constants = placer.constants;
+        let workspaces = steps.iter().map(|s: &Step| s.kernel.workspace(threads));
         Ok(Self {
+            workspace: workspaces.max().unwrap_or(0),
             plan,
             backend,
             steps,
             constants,
         })
+    }
+
+    /// Bytes of working memory that a run needs: the plan's and the kernels'.
+    pub(crate) fn working_bytes(&self) -> usize {
+        self.arena_bytes() + self.workspace * size_of::<f32>()
+    }
+
+    fn arena_bytes(&self) -> usize {
+        let bytes = self.plan.arena_bytes();
+        bytes.next_multiple_of(AlignedBuffer::ALIGNMENT)
     }
 
     /// Runs all steps, and measures each where `timings` is given.
@@ -155,10 +174,13 @@ impl CpuExecutable {
         cx: Context<'_>,
         mut timings: Option<&mut Vec<Timing>>,
     ) -> Result<(), DeviceError> {
+        let (arena, workspace) = arena.split_at_mut(self.arena_bytes());
+        let workspace: &mut [f32] = bytemuck::cast_slice_mut(workspace);
         for (step, planned) in self.steps.iter().zip(self.plan.steps()) {
             let start = Instant::now();
+            let workspace = Workspace(&mut *workspace);
             let mut operands = self
-                .operands(step, inputs, outputs, arena)
+                .operands(step, inputs, outputs, arena, workspace)
                 .ok_or(DeviceError::Foreign("the plan"))?;
             step.kernel.run(&mut operands, cx)?;
             if let Some(timings) = &mut timings {
@@ -180,6 +202,7 @@ impl CpuExecutable {
         inputs: &'a [&[u8]],
         outputs: &'a mut [&mut [u8]],
         arena: &'a mut [u8],
+        workspace: Workspace<'a>,
     ) -> Option<Operands<'a>> {
         let range = |p: &Place| match p {
             Place::Arena(range) => Some(range.clone()),
@@ -218,6 +241,10 @@ impl CpuExecutable {
             .iter()
             .map(output)
             .collect::<Option<Vec<_>>>()?;
-        Some(Operands { inputs, outputs })
+        Some(Operands {
+            inputs,
+            outputs,
+            workspace,
+        })
     }
 }

@@ -2,11 +2,49 @@
 
 use bytemuck::Pod;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// A step's operands, in the order of the node's inputs and outputs.
 pub(crate) struct Operands<'a> {
     pub(crate) inputs: Vec<&'a [u8]>,
     pub(crate) outputs: Vec<&'a mut [u8]>,
+    /// What the kernel asked for by [`crate::kernels::Kernel::workspace`].
+    pub(crate) workspace: Workspace<'a>,
+}
+
+/// Working memory of a kernel, with whatever the last one left in it.
+#[derive(Default)]
+pub(crate) struct Workspace<'a>(pub(crate) &'a mut [f32]);
+
+impl<'a> Workspace<'a> {
+    /// All of it.
+    pub(crate) fn floats(self) -> &'a mut [f32] {
+        self.0
+    }
+
+    /// A piece of `size` floats for each of so many threads.
+    pub(crate) fn split(self, threads: usize, size: usize) -> Pieces<'a> {
+        let pieces = self.0.chunks_exact_mut(size.max(1)).take(threads);
+        Pieces(size, Mutex::new(pieces.collect()))
+    }
+}
+
+/// Pieces of working memory, which tasks borrow in turn.
+pub(crate) struct Pieces<'a>(usize, Mutex<Vec<&'a mut [f32]>>);
+
+impl Pieces<'_> {
+    /// Runs `f` with a piece that nobody else uses.
+    pub(crate) fn with(&self, f: impl FnOnce(&mut [f32])) {
+        let lock = || self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = lock().pop();
+        match free {
+            Some(piece) => {
+                f(piece);
+                lock().push(piece);
+            }
+            None => f(&mut vec![0.0; self.0]),
+        }
+    }
 }
 
 impl<'a> Operands<'a> {

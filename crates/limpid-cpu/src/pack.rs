@@ -1,6 +1,7 @@
 //! Weights in the order in which the tiles read them.
 
 use crate::arch::tile::MAX_VECTORS;
+use crate::kernels::kernel_matrix;
 use crate::simd::LANES;
 use limpid_tensor::{AlignedBuffer, Tensor, TensorError};
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ pub(crate) struct PackSpec {
     /// Each output channel reads the one input channel of its number, and both
     /// lie in blocks.
     pub(crate) depthwise: bool,
+    /// Rows and columns of an output tile where the nine taps are transformed
+    /// to the points of one; 0 where they are not.
+    pub(crate) winograd: usize,
 }
 
 /// A few vectors of output channels that are computed together.
@@ -127,6 +131,9 @@ impl PackSpec {
         if self.depthwise {
             return self.pack_depthwise(weights);
         }
+        if self.winograd > 0 {
+            return self.pack_winograd(weights);
+        }
         let (tiles, len) = self.tiles();
         let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
         let out = buffer.as_mut_slice::<f32>();
@@ -176,6 +183,51 @@ impl PackSpec {
                 }
             }
         }
+    }
+
+    /// For every point a pack of one tap: the kernel's values there, computed in f64.
+    fn pack_winograd(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
+        let matrix = kernel_matrix(self.winograd);
+        let points = matrix.len();
+        let (tiles, len) = Self { taps: 1, ..*self }.tiles();
+        let mut buffer = AlignedBuffer::zeroed(points * points * len * size_of::<f32>())?;
+        let out = buffer.as_mut_slice::<f32>();
+        for t in &tiles {
+            let row = t.vectors * LANES;
+            for (input, vector) in
+                (0..self.inputs).flat_map(|i| (0..t.vectors).map(move |v| (i, v)))
+            {
+                let first = (t.first + vector) * LANES;
+                let mut kernels = [[0.0; LANES]; 9];
+                for lane in 0..LANES.min(self.outputs.saturating_sub(first)) {
+                    for (tap, kernel) in kernels.iter_mut().enumerate() {
+                        // A transposed convolution's window is reversed.
+                        let tap = if self.transposed { 8 - tap } else { tap };
+                        if let Some(from) = self.source(first + lane, input, tap) {
+                            kernel[lane] = f64::from(weights[from]);
+                        }
+                    }
+                }
+                let to = t.at + input * row + vector * LANES;
+                let along_x = |line: &[[f64; LANES]], m: &[f64; 3]| -> [f64; LANES] {
+                    std::array::from_fn(|l| {
+                        m[0] * line[0][l] + m[1] * line[1][l] + m[2] * line[2][l]
+                    })
+                };
+                for (column, m) in matrix.iter().enumerate() {
+                    let lines: [[f64; LANES]; 3] =
+                        std::array::from_fn(|r| along_x(&kernels[3 * r..], m));
+                    for (point_row, m) in matrix.iter().enumerate() {
+                        let values = along_x(&lines, m);
+                        let to = (point_row * points + column) * len + to;
+                        for (to, value) in out[to..to + LANES].iter_mut().zip(values) {
+                            *to = value as f32;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(buffer)
     }
 
     /// `[block][tap][16]`.
@@ -249,6 +301,7 @@ mod tests {
             taps: 1,
             vectors: 4,
             depthwise: false,
+            winograd: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::compare::{Check, RELATIVE};
 use crate::network;
 use limpid_device::{Buffer, Device, DeviceError, Executable, HostData};
-use limpid_graph::case::{Case, cotangent};
+use limpid_graph::case::{Case, CaseInput, cotangent};
 use limpid_graph::ops::{
     Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, MaxPool, MaxPoolGradient,
     RangeMask,
@@ -104,7 +104,8 @@ impl Problem {
             checks.push(match (&scale, exact) {
                 (_, true) => Check::Exact,
                 (Some(scale), _) if k == 0 || scale.len() > 1 => {
-                    Check::Close(scale[k].data.clone())
+                    let slack = slack(&case.op, &case.inputs);
+                    Check::Close(scale[k].data.iter().map(|s| slack * s).collect())
                 }
                 _ => Check::close_to_largest(&expected[k], 1.0),
             });
@@ -540,4 +541,19 @@ fn gradients_of_case(case: &Case) -> Result<Vec<Problem>, GraphError> {
         }
     }
     Ok(problems)
+}
+
+/// How much more than a sum of products may be off. A window of 3 x 3 may be
+/// computed with fewer products, at points, where its terms are larger.
+fn slack(op: &Op, inputs: &[CaseInput]) -> f64 {
+    let plain = match op {
+        Op::Conv(conv) => conv.strides == [1, 1] && conv.dilations == [1, 1],
+        Op::ConvTranspose(conv) => conv.strides == [1, 1] && conv.dilations == [1, 1],
+        _ => false,
+    };
+    let window = inputs.get(1).map(|w| &w.fact.shape[..]);
+    match window {
+        Some([_, _, 3, 3]) if plain => 2.5,
+        _ => 1.0,
+    }
 }

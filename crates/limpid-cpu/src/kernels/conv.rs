@@ -1,6 +1,8 @@
 //! The operators that are windows over images.
 
+use super::scatter::Scatter;
 use super::window::{Destination, Offset, Source, Window};
+use super::winograd::{self, Winograd};
 use super::{Context, Kernel, finish, scratch};
 use crate::arch::tile::Finish;
 use crate::device::Caches;
@@ -15,14 +17,81 @@ use std::sync::Arc;
 
 /// A convolution, or a transposed one.
 pub(crate) struct ConvKernel {
-    window: Window,
+    sums: Sums,
     weight: Layout,
     epilogue: Epilogue,
     has_bias: bool,
     scaled: bool,
     planar: bool,
+    transposed: bool,
     pack: Option<Arc<AlignedBuffer>>,
     name: &'static str,
+}
+
+/// How the sums are computed.
+enum Sums {
+    /// Product by product.
+    Direct(Window),
+    /// With fewer products.
+    Winograd(Winograd),
+    /// All phases at once, into a picture.
+    Scatter(Scatter),
+}
+
+impl Sums {
+    /// By the shape without the batch: the two differ in their rounding.
+    fn new(
+        (source, destination, spec): (Source, Destination, PackSpec),
+        phases: Vec<([usize; 2], Vec<Offset>)>,
+        steps: [[usize; 2]; 2],
+    ) -> Self {
+        let d = &destination;
+        let dense = spec.groups == 1 && source.position == LANES && d.position == LANES;
+        if let ([(_, taps)], true, true) = (&phases[..], dense, steps == [[1, 1]; 2]) {
+            let size = winograd::tile_size(spec.inputs, spec.outputs, d.height, d.width);
+            let origin = winograd::origin(taps, spec.transposed);
+            if let (Some(size), Some(origin)) = (size, origin) {
+                return Self::Winograd(Winograd::new(source, destination, origin, size, spec));
+            }
+        }
+        let [in_step, out_step] = steps;
+        let strided = out_step != [1, 1] && spec.groups == 1;
+        if strided && source.position == LANES && d.position == 1 {
+            return Self::Scatter(Scatter::new(source, d, spec, &phases, out_step));
+        }
+        Self::Direct(Window::new(
+            source,
+            destination,
+            in_step,
+            out_step,
+            phases,
+            spec,
+        ))
+    }
+
+    /// How the weights are packed.
+    fn spec(&self) -> PackSpec {
+        match self {
+            Self::Direct(window) => window.spec(),
+            Self::Winograd(winograd) => winograd.spec(),
+            Self::Scatter(scatter) => scatter.spec(),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        let (spec, window) = match self {
+            Self::Winograd(w) if w.spec().winograd == 2 => return "winograd 2x2",
+            Self::Winograd(_) => return "winograd 4x4",
+            Self::Scatter(_) => return "scattered taps",
+            Self::Direct(window) => (window.spec(), window),
+        };
+        match (spec.depthwise, window.is_pointwise(), spec.groups > 1) {
+            (true, ..) => "depthwise",
+            (_, true, false) => "pointwise",
+            (_, _, true) => "grouped taps",
+            _ => "taps",
+        }
+    }
 }
 
 fn source(layout: Layout) -> Option<(Source, usize)> {
@@ -82,6 +151,7 @@ fn geometry(
         taps: kernel[0] * kernel[1],
         vectors,
         depthwise: groups > 1 && groups == inputs && groups == outputs && blocked,
+        winograd: 0,
     };
     Some((source, destination, spec))
 }
@@ -136,29 +206,25 @@ impl ConvKernel {
     }
 
     fn assemble(
-        (source, destination, spec): (Source, Destination, PackSpec),
+        geometry: (Source, Destination, PackSpec),
         weight: Layout,
         epilogue: &Epilogue,
         [has_bias, scaled]: [bool; 2],
         phases: Vec<([usize; 2], Vec<Offset>)>,
-        [in_step, out_step]: [[usize; 2]; 2],
+        steps: [[usize; 2]; 2],
     ) -> Self {
-        let window = Window::new(source, destination, in_step, out_step, phases, spec);
-        let name = match (spec.depthwise, window.is_pointwise(), spec.groups > 1) {
-            (true, ..) => "depthwise",
-            (_, true, false) => "pointwise",
-            (_, _, true) => "grouped taps",
-            _ => "taps",
-        };
+        let (planar, transposed) = (geometry.1.position == 1, geometry.2.transposed);
+        let sums = Sums::new(geometry, phases, steps);
         Self {
-            planar: window.is_planar(),
-            window,
+            name: sums.name(),
+            planar,
+            transposed,
+            sums,
             weight,
             epilogue: *epilogue,
             has_bias,
             scaled,
             pack: None,
-            name,
         }
     }
 }
@@ -219,11 +285,29 @@ impl ConvKernel {
         2 + usize::from(self.has_bias)
     }
 
+    /// Packs weights that are known only now.
+    fn pack_operand(
+        &self,
+        storage: &[f32],
+        factors: Option<&[f32]>,
+    ) -> Result<AlignedBuffer, DeviceError> {
+        let elements = self.weight.images() * self.weight.image_elements();
+        let mut weights = scratch::<f32>(elements)?;
+        self.weight.store_c(storage, weights.as_mut_slice());
+        Ok(match &self.sums {
+            Sums::Scatter(scatter) => {
+                let weights = scatter.weights(weights.as_slice(), factors);
+                scatter.spec().pack(&weights, None)?
+            }
+            sums => sums.spec().pack(weights.as_slice(), factors)?,
+        })
+    }
+
     /// The input whose factors are multiplied into the packed weights: a
     /// transposed convolution scales its input, which its weights can do as
     /// well. (It is linear: their rounding moves no kink.)
     fn packed_scale(&self) -> Option<usize> {
-        (self.scaled && self.window.spec().transposed).then(|| self.scale_input())
+        (self.scaled && self.transposed).then(|| self.scale_input())
     }
 }
 
@@ -244,8 +328,23 @@ impl Kernel for ConvKernel {
         ) else {
             return Ok(Vec::new());
         };
-        self.pack = Some(caches.packs.get(weight, factors, self.window.spec())?);
+        self.pack = Some(match &self.sums {
+            Sums::Scatter(scatter) => {
+                let factors = factors.map(|f| f.data());
+                let weights = scatter.weights(weight.data(), factors);
+                Arc::new(scatter.spec().pack(&weights, None)?)
+            }
+            sums => caches.packs.get(weight, factors, sums.spec())?,
+        });
         Ok([1].into_iter().chain(scale).collect())
+    }
+
+    fn workspace(&self, threads: usize) -> usize {
+        match &self.sums {
+            Sums::Winograd(winograd) => winograd.workspace(threads),
+            Sums::Scatter(scatter) => scatter.workspace(),
+            Sums::Direct(_) => 0,
+        }
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
@@ -254,7 +353,7 @@ impl Kernel for ConvKernel {
             Some(pack) => pack,
             None => {
                 let factors = self.packed_scale().map(|i| io.input(i));
-                here = pack_operand(self.window.spec(), self.weight, io.input(1), factors)?;
+                here = self.pack_operand(io.input(1), factors)?;
                 &here
             }
         };
@@ -262,29 +361,22 @@ impl Kernel for ConvKernel {
         let bias = self.has_bias.then(|| io.input(2));
         let scaled = self.scaled && self.packed_scale().is_none();
         let affine = [bias, scaled.then(|| io.input(self.scale_input()))];
+        let workspace = std::mem::take(&mut io.workspace);
         let (out, masks) = io.outputs();
-        if self.planar && !finish::is_none(&finish) {
-            let none = Finish::default();
-            self.window
-                .run(input, pack.as_slice(), affine, out, &mut [], none, cx);
-            finish::apply(finish, out, masks, cx);
-        } else {
-            self.window
-                .run(input, pack.as_slice(), affine, out, masks, finish, cx);
+        let weights = pack.as_slice();
+        match &self.sums {
+            Sums::Scatter(s) => {
+                s.run(input, weights, bias, out, workspace, cx);
+                finish::apply(finish, out, masks, cx);
+            }
+            Sums::Winograd(w) => w.run(input, weights, affine, out, masks, finish, workspace, cx),
+            Sums::Direct(w) if self.planar && !finish::is_none(&finish) => {
+                let none = Finish::default();
+                w.run(input, weights, affine, out, &mut [], none, cx);
+                finish::apply(finish, out, masks, cx);
+            }
+            Sums::Direct(w) => w.run(input, weights, affine, out, masks, finish, cx),
         }
         Ok(())
     }
-}
-
-/// Packs weights that are known only now.
-pub(super) fn pack_operand(
-    spec: PackSpec,
-    layout: Layout,
-    storage: &[f32],
-    factors: Option<&[f32]>,
-) -> Result<AlignedBuffer, DeviceError> {
-    let elements = layout.images() * layout.image_elements();
-    let mut weights = scratch::<f32>(elements)?;
-    layout.store_c(storage, weights.as_mut_slice());
-    Ok(spec.pack(weights.as_slice(), factors)?)
 }

@@ -54,20 +54,32 @@ impl Vectorize for Apply<'_, '_> {
     fn run<S: Simd>(self, s: S) {
         let Self(finish, out, masks) = self;
         for (i, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let mut v = s.load(out);
-            if let Some(add) = finish.add {
-                v = s.add(v, s.load(&add.as_chunks().0[i]));
-            }
-            if let Some((low, high)) = finish.clip {
-                v = s.min(s.splat(high), s.max(s.splat(low), v));
-            }
-            if let Some((low, high)) = finish.mask {
-                masks[i] = s.inside(v, s.splat(low), s.splat(high));
-            }
-            if let Some(keep) = finish.keep {
-                v = s.keep(v, keep[i]);
-            }
+            let v = vector(s, &finish, s.load(out), i, masks.get_mut(i));
             s.store(v, out);
         }
     }
+}
+
+/// A vector finished: `i` is its place in the operands, `mask` where its mask goes.
+#[inline(always)]
+pub(super) fn vector<S: Simd>(
+    s: S,
+    finish: &Finish<'_>,
+    mut v: S::V,
+    i: usize,
+    mask: Option<&mut u16>,
+) -> S::V {
+    if let Some(add) = finish.add {
+        v = s.add(v, s.load(&add.as_chunks().0[i]));
+    }
+    if let Some((low, high)) = finish.clip {
+        v = s.min(s.splat(high), s.max(s.splat(low), v));
+    }
+    if let (Some((low, high)), Some(mask)) = (finish.mask, mask) {
+        *mask = s.inside(v, s.splat(low), s.splat(high));
+    }
+    if let Some(keep) = finish.keep {
+        v = s.keep(v, keep[i]);
+    }
+    v
 }

@@ -22,8 +22,12 @@ mod product;
 mod program;
 pub(crate) mod rearrange;
 pub(crate) mod reduce;
+mod scatter;
 pub(crate) mod separable;
 mod window;
+mod winograd;
+
+pub(crate) use winograd::kernel_matrix;
 
 use crate::arch::Backend;
 use crate::device::Caches;
@@ -56,6 +60,11 @@ pub(crate) trait Kernel: Send + Sync {
         _caches: &Caches,
     ) -> Result<Vec<usize>, DeviceError> {
         Ok(Vec::new())
+    }
+
+    /// The floats of working memory that a run needs on so many threads.
+    fn workspace(&self, _threads: usize) -> usize {
+        0
     }
 
     /// Computes the outputs.

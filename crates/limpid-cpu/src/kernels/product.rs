@@ -52,6 +52,7 @@ impl Product {
             taps: 1,
             vectors,
             depthwise: false,
+            winograd: 0,
         };
         let (tiles, packed) = spec.tiles();
         Self {

@@ -172,11 +172,6 @@ impl Window {
         self.spec
     }
 
-    /// The layout of the output is C order.
-    pub(super) fn is_planar(&self) -> bool {
-        self.destination.position == 1
-    }
-
     /// Whether the image is one long row.
     pub(super) fn is_pointwise(&self) -> bool {
         self.pointwise

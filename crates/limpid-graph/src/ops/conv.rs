@@ -267,8 +267,42 @@ impl Operator for Conv {
             inputs.extend(epilogue.mask_mul.then(|| CaseInput::bits(&out)));
             cases.push(Case::new(format!("conv depthwise {name}"), depthwise, inputs));
         }
+        for (x, outputs, pads) in wide_cases() {
+            let weight = [outputs, x[1], 3, 3];
+            let op = Self {
+                padding: Padding::Explicit(pads),
+                ..Self::default()
+            };
+            let mut inputs = vec![CaseInput::variable(&x), CaseInput::constant(&weight)];
+            let name = format!("conv {x:?} {weight:?} {pads:?}");
+            cases.push(Case::new(name.clone(), op.clone(), inputs.clone()));
+            inputs.extend([1, 2].map(|_| CaseInput::constant(&weight[..1])));
+            let out = [x[0], outputs, x[2] + pads[0] + pads[2] - 2, x[3] + pads[1] + pads[3] - 2];
+            for (epilogue_name, epilogue) in epilogue_cases() {
+                let mut inputs = inputs.clone();
+                inputs.extend(epilogue.add.then(|| CaseInput::fixed(&out)));
+                inputs.extend(epilogue.mask_mul.then(|| CaseInput::bits(&out)));
+                let op = Self {
+                    scaled: true,
+                    epilogue,
+                    ..op.clone()
+                };
+                cases.push(Case::new(format!("{name} {epilogue_name}"), op, inputs));
+            }
+        }
         cases
     }
+}
+
+/// Inputs, outputs and pads of windows of 3 x 3 that have enough channels for a
+/// device to compute them with fewer products.
+pub(super) fn wide_cases() -> [([usize; 4], usize, [usize; 4]); 4] {
+    [
+        ([2, 33, 7, 9], 65, [1; 4]),
+        ([1, 40, 14, 19], 32, [0, 1, 2, 1]),
+        ([2, 136, 6, 5], 130, [1; 4]),
+        ([1, 130, 28, 26], 129, [1, 0, 1, 2]),
+    ]
 }
 
 /// Each epilogue that fusion makes.

@@ -229,6 +229,21 @@ impl Operator for ConvTranspose {
             };
             cases.push(Case::new(format!("conv transpose {name}"), op, inputs));
         }
+        for (x, outputs, pads) in conv::wide_cases() {
+            let weight = [x[1], outputs, 3, 3];
+            let op = Self {
+                pads,
+                scaled: true,
+                ..Self::default()
+            };
+            let inputs = vec![
+                CaseInput::variable(&x),
+                CaseInput::constant(&weight),
+                CaseInput::constant(&weight[..1]),
+            ];
+            let name = format!("conv transpose {x:?} {weight:?} {pads:?}");
+            cases.push(Case::new(name, op, inputs));
+        }
         cases
     }
 }
