@@ -33,6 +33,8 @@ pub(crate) trait Simd: Copy {
     fn inside(self, v: Self::V, low: Self::V, high: Self::V) -> u16;
     /// `v` in the lanes that are set, 0 in the others.
     fn keep(self, v: Self::V, lanes: u16) -> Self::V;
+    /// Asks for the line of this address, which need not be one of ours.
+    fn prefetch(self, _at: *const f32) {}
 }
 
 /// Work that is written over [`Simd`]. Its `run` and what that calls are

@@ -218,9 +218,13 @@ fn run_dense<const P: usize, const V: usize>(
 ) {
     // Constant distances, the usual ones, make for shorter code.
     if sweep.step == LANES && sweep.depth_step == 1 && sweep.row == V * LANES {
-        backend.vectorize(Dense::<P, V, true>(tiles, sweep, store));
+        if sweep.taps.list.len() == 1 {
+            backend.vectorize(Dense::<P, V, true, true>(tiles, sweep, store));
+        } else {
+            backend.vectorize(Dense::<P, V, true, false>(tiles, sweep, store));
+        }
     } else {
-        backend.vectorize(Dense::<P, V, false>(tiles, sweep, store));
+        backend.vectorize(Dense::<P, V, false, false>(tiles, sweep, store));
     }
 }
 
@@ -305,14 +309,14 @@ fn check_store(store: &Store<'_, '_>, vectors: usize, positions: usize) {
     );
 }
 
-struct Dense<'r, 's, 'a, 'b, const P: usize, const V: usize, const NEAR: bool>(
+struct Dense<'r, 's, 'a, 'b, const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool>(
     usize,
     &'r Sweep<'s>,
     &'r mut Store<'a, 'b>,
 );
 
-impl<const P: usize, const V: usize, const NEAR: bool> Vectorize
-    for Dense<'_, '_, '_, '_, P, V, NEAR>
+impl<const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vectorize
+    for Dense<'_, '_, '_, '_, P, V, NEAR, AHEAD>
 {
     type Output = ();
 
@@ -330,6 +334,17 @@ impl<const P: usize, const V: usize, const NEAR: bool> Vectorize
         let b = sweep.blocks;
         let span = (PARTIAL / (b.depth * sweep.taps.list.len()).max(1)).max(1);
         for tile in 0..tiles {
+            if AHEAD {
+                if let Some(add) = store.finish.add {
+                    for v in 0..V {
+                        let at = store.planes_at[v] + store.at + tile * P * store.step;
+                        let from = add.as_ptr().wrapping_add(at);
+                        for p in 0..P {
+                            s.prefetch(from.wrapping_add(p * store.step));
+                        }
+                    }
+                }
+            }
             let mut acc = start::<S, P, V>(s, sweep);
             let mut whole = [[s.splat(0.0); V]; P];
             let start = sweep.start + (tile * P * step) as isize;
@@ -344,6 +359,13 @@ impl<const P: usize, const V: usize, const NEAR: bool> Vectorize
                     b.depth
                 };
                 let start = start + (block * b.input) as isize;
+                if AHEAD {
+                    let next = start + (P * step) as isize;
+                    let next = sweep.input.as_ptr().wrapping_offset(next);
+                    for p in 0..P {
+                        s.prefetch(next.wrapping_add(p * step));
+                    }
+                }
                 for tap in &sweep.taps.list {
                     let mut x = sweep.input.as_ptr().wrapping_offset(start + tap.input);
                     let weights = tap.weights + block * b.weights;
