@@ -1,9 +1,8 @@
 //! Register tiles: sums of products for a few positions times a few vectors of
 //! channels, kept in registers from the first product to the store.
 //!
-//! [`dense`] and [`depthwise`] are safe: each checks once that everything a
-//! run of tiles reads and writes is inside its slices, and the tiles then read
-//! and write unchecked.
+//! [`dense`] is safe: it checks once that everything a run of tiles reads and
+//! writes is inside its slices, and the tiles then read and write unchecked.
 
 use super::Backend;
 use crate::Isa;
@@ -171,45 +170,6 @@ pub(crate) fn dense(
     }
 }
 
-/// Computes `positions` positions of one vector of channels, each channel from
-/// its own input channel alone.
-pub(crate) fn depthwise(
-    backend: Backend,
-    positions: usize,
-    mut sweep: Sweep<'_>,
-    store: &mut Store<'_, '_>,
-) {
-    let sizes: &[usize] = if backend.isa() == Isa::Avx512 {
-        &[14, 7, 4, 2, 1]
-    } else {
-        &[6, 4, 2, 1]
-    };
-    let mut rest = positions;
-    for &p in sizes {
-        let tiles = rest / p;
-        if tiles == 0 {
-            continue;
-        }
-        check_depthwise(&sweep, tiles * p);
-        check_store(store, 1, tiles * p);
-        match p {
-            14 => backend.vectorize(Depthwise::<14>(tiles, &sweep, store)),
-            7 => backend.vectorize(Depthwise::<7>(tiles, &sweep, store)),
-            6 => backend.vectorize(Depthwise::<6>(tiles, &sweep, store)),
-            4 => backend.vectorize(Depthwise::<4>(tiles, &sweep, store)),
-            2 => backend.vectorize(Depthwise::<2>(tiles, &sweep, store)),
-            _ => {
-                let tiles = tiles * p;
-                backend.vectorize(Depthwise::<1>(tiles, &sweep, store));
-            }
-        }
-        let done = tiles * p;
-        sweep.start += (done * sweep.step) as isize;
-        store.at += done * store.step;
-        rest -= done;
-    }
-}
-
 fn run_dense<const P: usize, const V: usize>(
     backend: Backend,
     tiles: usize,
@@ -253,27 +213,8 @@ fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
     assert!(full && last && begin, "tile reads inside its slices");
 }
 
-/// As [`check_dense`], for vectors of input.
-fn check_depthwise(sweep: &Sweep<'_>, positions: usize) {
-    for per_channel in [sweep.bias, sweep.scale].into_iter().flatten() {
-        assert!(per_channel.len() >= LANES, "bias of the tile");
-    }
-    if sweep.taps.list.is_empty() {
-        return;
-    }
-    let last = (positions as i128 - 1) * sweep.step as i128;
-    let end = sweep.start as i128 + sweep.taps.high as i128 + last + LANES as i128;
-    let begin = sweep.start as i128 + sweep.taps.low as i128;
-    assert!(
-        begin >= 0
-            && end <= sweep.input.len() as i128
-            && sweep.taps.weights + LANES <= sweep.weights.len(),
-        "tile reads inside its slices"
-    );
-}
-
 /// Panics unless `positions` positions of `store` are inside its slices.
-fn check_store(store: &Store<'_, '_>, vectors: usize, positions: usize) {
+pub(super) fn check_store(store: &Store<'_, '_>, vectors: usize, positions: usize) {
     let last = store.at as u128 + (positions as u128 - 1) * store.step as u128;
     let rows = matches!(store.target, Target::Rows(_));
     // The vectors of a plane, or of a row.
@@ -345,7 +286,7 @@ impl<const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vector
                     }
                 }
             }
-            let mut acc = start::<S, P, V>(s, sweep);
+            let mut acc = start::<S, P, V>(s, [sweep.bias, sweep.scale]);
             let mut whole = [[s.splat(0.0); V]; P];
             let start = sweep.start + (tile * P * step) as isize;
             for block in 0..b.count {
@@ -392,7 +333,7 @@ impl<const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vector
                 }
             }
             add_all(s, &mut acc, whole);
-            scale(s, &mut acc, sweep);
+            scale(s, &mut acc, [sweep.bias, sweep.scale]);
             finish(s, acc, store, store.at + tile * P * store.step);
         }
     }
@@ -412,55 +353,25 @@ fn add_all<S: Simd, const P: usize, const V: usize>(
     }
 }
 
-struct Depthwise<'r, 's, 'a, 'b, const P: usize>(usize, &'r Sweep<'s>, &'r mut Store<'a, 'b>);
-
-impl<const P: usize> Vectorize for Depthwise<'_, '_, '_, '_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        if !S::WIDE && P > 6 {
-            unreachable!("tiles of {P} are for wide registers");
-        }
-        let Self(tiles, sweep, store) = self;
-        for tile in 0..tiles {
-            let mut acc = start::<S, P, 1>(s, sweep);
-            let start = sweep.start + (tile * P * sweep.step) as isize;
-            for tap in &sweep.taps.list {
-                let x = sweep.input.as_ptr().wrapping_offset(start + tap.input);
-                // SAFETY: `check_depthwise` has found the first and the last
-                // position and tap to be inside the slices, and all others are
-                // between them.
-                unsafe {
-                    let factor = s.load(&*sweep.weights.as_ptr().add(tap.weights).cast());
-                    for p in 0..P {
-                        let value = s.load(&*x.add(p * sweep.step).cast());
-                        acc[p][0] = s.fma(value, factor, acc[p][0]);
-                    }
-                }
-            }
-            scale(s, &mut acc, sweep);
-            finish(s, acc, store, store.at + tile * P * store.step);
-        }
-    }
-}
-
 /// The sums before the first product: the bias, unless it comes after a factor.
 #[inline(always)]
-fn start<S: Simd, const P: usize, const V: usize>(s: S, sweep: &Sweep<'_>) -> [[S::V; V]; P] {
-    [per_channel(s, sweep.bias.filter(|_| sweep.scale.is_none())); P]
+pub(super) fn start<S: Simd, const P: usize, const V: usize>(
+    s: S,
+    [bias, scale]: [Option<&[f32]>; 2],
+) -> [[S::V; V]; P] {
+    [per_channel(s, bias.filter(|_| scale.is_none())); P]
 }
 
 /// Multiplies the sums by their channel's factor and adds the bias.
 #[inline(always)]
-fn scale<S: Simd, const P: usize, const V: usize>(
+pub(super) fn scale<S: Simd, const P: usize, const V: usize>(
     s: S,
     acc: &mut [[S::V; V]; P],
-    sweep: &Sweep<'_>,
+    [bias, scale]: [Option<&[f32]>; 2],
 ) {
-    if sweep.scale.is_some() {
-        let factors: [S::V; V] = per_channel(s, sweep.scale);
-        let bias: [S::V; V] = per_channel(s, sweep.bias);
+    if scale.is_some() {
+        let factors: [S::V; V] = per_channel(s, scale);
+        let bias: [S::V; V] = per_channel(s, bias);
         for p in 0..P {
             for v in 0..V {
                 acc[p][v] = s.fma(acc[p][v], factors[v], bias[v]);
@@ -485,7 +396,7 @@ fn per_channel<S: Simd, const V: usize>(s: S, values: Option<&[f32]>) -> [S::V; 
 /// Finishes and stores a tile whose first position is at `at`. Each piece of
 /// work is a pass of its own over registers, short enough to be unrolled.
 #[inline(always)]
-fn finish<S: Simd, const P: usize, const V: usize>(
+pub(super) fn finish<S: Simd, const P: usize, const V: usize>(
     s: S,
     mut acc: [[S::V; V]; P],
     store: &mut Store<'_, '_>,

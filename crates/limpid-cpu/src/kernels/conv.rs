@@ -1,5 +1,6 @@
 //! The operators that are windows over images.
 
+use super::depthwise::Depthwise;
 use super::scatter::Scatter;
 use super::window::{Destination, Offset, Source, Window};
 use super::winograd::{self, Winograd};
@@ -32,6 +33,8 @@ pub(crate) struct ConvKernel {
 enum Sums {
     /// Product by product.
     Direct(Window),
+    /// Each channel by itself.
+    Depthwise(Depthwise),
     /// With fewer products.
     Winograd(Winograd),
     /// All phases at once, into a picture.
@@ -55,6 +58,16 @@ impl Sums {
             }
         }
         let [in_step, out_step] = steps;
+        if spec.depthwise {
+            return Self::Depthwise(Depthwise::new(
+                source,
+                destination,
+                in_step,
+                out_step,
+                phases,
+                spec,
+            ));
+        }
         let strided = out_step != [1, 1] && spec.groups == 1;
         if strided && source.position == LANES && d.position == 1 {
             return Self::Scatter(Scatter::new(source, d, spec, &phases, out_step));
@@ -73,6 +86,7 @@ impl Sums {
     fn spec(&self) -> PackSpec {
         match self {
             Self::Direct(window) => window.spec(),
+            Self::Depthwise(depthwise) => depthwise.spec(),
             Self::Winograd(winograd) => winograd.spec(),
             Self::Scatter(scatter) => scatter.spec(),
         }
@@ -83,12 +97,12 @@ impl Sums {
             Self::Winograd(w) if w.spec().winograd == 2 => return "winograd 2x2",
             Self::Winograd(_) => return "winograd 4x4",
             Self::Scatter(_) => return "scattered taps",
+            Self::Depthwise(_) => return "depthwise",
             Self::Direct(window) => (window.spec(), window),
         };
-        match (spec.depthwise, window.is_pointwise(), spec.groups > 1) {
-            (true, ..) => "depthwise",
-            (_, true, false) => "pointwise",
-            (_, _, true) => "grouped taps",
+        match (window.is_pointwise(), spec.groups > 1) {
+            (true, false) => "pointwise",
+            (_, true) => "grouped taps",
             _ => "taps",
         }
     }
@@ -343,7 +357,7 @@ impl Kernel for ConvKernel {
         match &self.sums {
             Sums::Winograd(winograd) => winograd.workspace(threads),
             Sums::Scatter(scatter) => scatter.workspace(),
-            Sums::Direct(_) => 0,
+            Sums::Direct(_) | Sums::Depthwise(_) => 0,
         }
     }
 
@@ -369,6 +383,7 @@ impl Kernel for ConvKernel {
                 s.run(input, weights, bias, out, workspace, cx);
                 finish::apply(finish, out, masks, cx);
             }
+            Sums::Depthwise(d) => d.run(input, weights, affine, out, masks, finish, cx),
             Sums::Winograd(w) => w.run(input, weights, affine, out, masks, finish, workspace, cx),
             Sums::Direct(w) if self.planar && !finish::is_none(&finish) => {
                 let none = Finish::default();

@@ -1,5 +1,4 @@
-//! Convolution and its transpose, dense, grouped and depthwise, as one
-//! algorithm: out[i * out_step + phase] = bias + the sum over taps of
+//! Convolution and its transpose, dense and grouped, as one algorithm: out[i * out_step + phase] = bias + the sum over taps of
 //! weight[tap] * in[i * in_step + offset(tap)].
 //!
 //! A convolution has one phase with all taps. A transposed one has a phase for
@@ -21,10 +20,6 @@ const POSITIONS: usize = 504;
 /// Packs up to this many bytes are read anew for every part of an image;
 /// larger ones are kept in the cache while images pass.
 const SMALL_PACK: usize = 1 << 19;
-
-/// Depthwise windows that reach no further than this beyond the border read a
-/// copy of their rows with zeros around them, in which there is no border.
-const MARGIN: isize = 32;
 
 /// A tap of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,31 +74,8 @@ pub(super) struct Window {
     phases: Vec<Phase>,
     /// A single tap at the position itself: the image is one long row.
     pointwise: bool,
-    /// The extremes of the taps, where they reach no further than [`MARGIN`].
-    margin: Option<Margin>,
     spec: PackSpec,
     tiles: Vec<Tile>,
-}
-
-/// The smallest and the largest distance of a tap from its position.
-#[derive(Debug, Clone, Copy)]
-struct Margin {
-    dy: [isize; 2],
-    dx: [isize; 2],
-}
-
-impl Margin {
-    fn of(phases: &[Phase]) -> Option<Self> {
-        let taps = || phases.iter().flat_map(|p| &p.taps);
-        let dy = [taps().map(|t| t.dy).min()?, taps().map(|t| t.dy).max()?];
-        let dx = [taps().map(|t| t.dx).min()?, taps().map(|t| t.dx).max()?];
-        let near = |d: isize| d.abs() <= MARGIN;
-        [dy, dx]
-            .as_flattened()
-            .iter()
-            .all(|d| near(*d))
-            .then_some(Self { dy, dx })
-    }
 }
 
 impl Window {
@@ -142,11 +114,9 @@ impl Window {
             out_step,
             phases: phases.into_iter().map(phase).collect(),
             pointwise: false,
-            margin: None,
             spec,
             tiles: spec.tiles().0,
         };
-        window.margin = Margin::of(&window.phases);
         let origin = |p: &Phase| p.taps.iter().all(|t| t.dy == 0 && t.dx == 0);
         let same = source.height == destination.height && source.width == destination.width;
         let unit = in_step == [1, 1] && out_step == [1, 1];
@@ -209,21 +179,7 @@ impl Window {
         }
         let rows = self.task_rows();
         let parts = d.height.div_ceil(rows);
-        let depthwise = self.spec.depthwise;
-        let tiles: Vec<Tile> = if depthwise {
-            let one = |first| Tile {
-                first,
-                vectors: 1,
-                input: first,
-                blocks: 1,
-                last: 0,
-                room: 0,
-                at: first * self.spec.taps * LANES,
-            };
-            (0..d.planes).map(one).collect()
-        } else {
-            self.tiles.clone()
-        };
+        let tiles = &self.tiles;
         let tile_outer = size_of_val(weights) > SMALL_PACK;
         let index = |image: usize, part: usize, tile: usize| {
             if tile_outer {
@@ -265,7 +221,6 @@ impl Window {
         }
         let job = Job {
             window: self,
-            depthwise,
             input,
             weights,
             bias,
@@ -293,7 +248,6 @@ struct Task<'a> {
 
 struct Job<'a> {
     window: &'a Window,
-    depthwise: bool,
     input: &'a [f32],
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
@@ -311,11 +265,7 @@ impl Job<'_> {
             ..
         } = self.window;
         let row = tile.vectors * LANES;
-        let tap_weights = if self.depthwise {
-            LANES
-        } else {
-            tile.room * row
-        };
+        let tap_weights = tile.room * row;
         let mut taps = Taps::default();
         let (mut planes_at, row_floats) = ([0; tile::MAX_VECTORS], d.width * d.position);
         for (v, at) in planes_at.iter_mut().enumerate() {
@@ -365,11 +315,7 @@ impl Job<'_> {
                     at: at * d.position,
                     step: out * d.position,
                 };
-                if self.depthwise {
-                    tile::depthwise(self.cx.backend, n, sweep, &mut store);
-                } else {
-                    tile::dense(self.cx.backend, tile.vectors, n, sweep, &mut store);
-                }
+                tile::dense(self.cx.backend, tile.vectors, n, sweep, &mut store);
             };
         if self.window.pointwise {
             taps.clear();
@@ -377,10 +323,6 @@ impl Job<'_> {
                 push(&mut taps, t);
             }
             sweep(&taps, task.first, 1, 0, 1, task.rows);
-            return;
-        }
-        if let Some(margin) = self.window.margin.filter(|_| self.depthwise) {
-            self.padded(task, tile, planes_at, margin);
             return;
         }
         let ([in_y, in_x], [out_y, out_x]) = (self.window.in_step, self.window.out_step);
@@ -414,76 +356,4 @@ impl Job<'_> {
             }
         }
     }
-
-    /// A depthwise task on a copy of the rows it reads, with zeros around them.
-    fn padded(&self, mut task: Task<'_>, tile: Tile, planes_at: PlanesAt, margin: Margin) {
-        let Window {
-            source: s,
-            destination: d,
-            ..
-        } = self.window;
-        let ([in_y, in_x], [out_y, out_x]) = (self.window.in_step, self.window.out_step);
-        let last = (task.first + task.rows - 1) / out_y * in_y;
-        let top = (task.first / out_y * in_y) as isize + margin.dy[0];
-        let height = (last as isize + margin.dy[1] - top + 1) as usize;
-        let columns = ((d.width - 1) / out_x * in_x) as isize;
-        let (left, right) = (margin.dx[0], columns + margin.dx[1] + 1);
-        let width = (right - left) as usize;
-        let mut rows = vec![0.0; height * width * LANES];
-        let (from, to) = (left.max(0), right.min(s.width as isize));
-        let plane = &self.input[task.image * s.image + tile.input * s.block..];
-        for (i, row) in rows.chunks_mut(width * LANES).enumerate() {
-            let y = top + i as isize;
-            if y >= 0 && y < s.height as isize && from < to {
-                let length = (to - from) as usize * LANES;
-                let source = (y as usize * s.width + from as usize) * LANES;
-                let at = (from - left) as usize * LANES;
-                row[at..at + length].copy_from_slice(&plane[source..source + length]);
-            }
-        }
-        let mut taps = Taps::default();
-        for phase in &self.window.phases {
-            taps.clear();
-            for t in &phase.taps {
-                let input = (t.dy * width as isize + t.dx) * LANES as isize;
-                taps.push(input, t.index * LANES);
-            }
-            let mut i = task.first.saturating_sub(phase.at[0]).div_ceil(out_y);
-            while i * out_y + phase.at[0] < task.first + task.rows {
-                let y = (i * in_y) as isize - top;
-                let sweep = Sweep {
-                    input: &rows,
-                    weights: &self.weights[tile.at..],
-                    bias: self.bias.map(|b| &b[tile.first * LANES..]),
-                    scale: self.scale.map(|s| &s[tile.first * LANES..]),
-                    taps: &taps,
-                    blocks: Blocks {
-                        count: 1,
-                        depth: 0,
-                        last: 0,
-                        input: 0,
-                        weights: 0,
-                    },
-                    start: (y * width as isize - left) * LANES as isize,
-                    step: in_x * LANES,
-                    depth_step: 0,
-                    row: 0,
-                };
-                let at = (i * out_y + phase.at[0] - task.first) * d.width + phase.at[1];
-                let mut store = Store {
-                    target: Target::Planes(&mut task.outs[..1]),
-                    masks: &mut task.masks,
-                    finish: self.finish,
-                    planes_at,
-                    at: at * LANES,
-                    step: out_x * LANES,
-                };
-                tile::depthwise(self.cx.backend, phase.columns, sweep, &mut store);
-                i += 1;
-            }
-        }
-    }
 }
-
-/// Where each vector's plane begins in the whole output.
-type PlanesAt = [usize; tile::MAX_VECTORS];

@@ -7,8 +7,9 @@ use limpid_cpu::{CpuDevice, CpuOptions, Isa};
 use limpid_device::{Buffer, Device, HostData};
 use limpid_graph::case::{Case, CaseInput};
 use limpid_graph::ops::{
-    Add, AxisFilter, Clip, Concat, Conv, Elementwise, Flatten, Gemm, GlobalAveragePool, MatMul,
-    MaxPool, Normalize, Op, Padding, ReduceSum, Softmax, SparseMatrix, Transpose,
+    Add, AxisFilter, Clip, Concat, Conv, ConvTranspose, Elementwise, Flatten, Gemm,
+    GlobalAveragePool, MatMul, MaxPool, Normalize, Op, Padding, ReduceSum, Softmax, SparseMatrix,
+    Transpose,
 };
 use limpid_graph::passes::{Rule, fuse, lower, vjp};
 use limpid_graph::reference::{self, RefTensor};
@@ -138,6 +139,7 @@ fn large_values_agree_with_the_reference() {
     let [x, y, z] = [0, 1, 2].map(Expr::input);
     let gate = x * y.sigmoid() + z;
     const IMAGE: &[usize] = &[3, 40, 33, 31];
+    const WIDE: &[usize] = &[1, 40, 33, 95];
     let sum = |axes: &[usize]| ReduceSum {
         axes: axes.to_vec(),
     };
@@ -158,6 +160,21 @@ fn large_values_agree_with_the_reference() {
         kernel: [3, 2],
         strides: [2, 1],
         ..MaxPool::default()
+    };
+    let depthwise = Conv {
+        groups: 40,
+        padding: Padding::SameUpper,
+        ..Conv::default()
+    };
+    let strided = Conv {
+        strides: [2; 2],
+        ..depthwise.clone()
+    };
+    let transposed = ConvTranspose {
+        groups: 40,
+        strides: [2; 2],
+        pads: [1, 1, 0, 0],
+        ..ConvTranspose::default()
     };
     let gate = || Elementwise::new(&gate, 3);
     let cases: Vec<(Op, &[&[usize]])> = vec![
@@ -181,6 +198,9 @@ fn large_values_agree_with_the_reference() {
         (filter.into(), &[IMAGE]),
         (mixed.into(), &[IMAGE]),
         (pool.into(), &[IMAGE]),
+        (depthwise.into(), &[WIDE, &[40, 1, 5, 5]]),
+        (strided.into(), &[WIDE, &[40, 1, 3, 3]]),
+        (transposed.into(), &[WIDE, &[40, 1, 3, 3]]),
         (sum(&[0]).into(), &[IMAGE]),
         (sum(&[1]).into(), &[IMAGE]),
         (sum(&[1, 3]).into(), &[IMAGE]),

@@ -189,7 +189,7 @@ impl Operator for Conv {
     fn cases() -> Vec<Case> {
         // (x, weight, stride, dilation, groups, pads)
         type Row = ([usize; 4], [usize; 4], usize, usize, usize, Padding);
-        let plain: [Row; 15] = [
+        let plain: [Row; 18] = [
             ([2, 16, 7, 7], [24, 16, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
             ([1, 33, 5, 5], [65, 33, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
             ([1, 17, 8, 9], [31, 17, 1, 1], 2, 1, 1, Padding::Explicit([0; 4])),
@@ -202,6 +202,9 @@ impl Operator for Conv {
             ([2, 33, 7, 7], [33, 1, 3, 3], 1, 1, 33, Padding::SameUpper),
             ([1, 48, 14, 15], [48, 1, 5, 5], 2, 1, 48, Padding::SameUpper),
             ([1, 16, 9, 9], [16, 1, 3, 3], 2, 2, 16, Padding::Explicit([1, 2, 0, 1])),
+            ([1, 17, 5, 33], [17, 1, 7, 7], 1, 1, 17, Padding::SameUpper),
+            ([1, 16, 13, 3], [16, 1, 9, 4], 1, 1, 16, Padding::Explicit([4, 3, 4, 5])),
+            ([1, 19, 16, 31], [19, 1, 3, 5], 3, 1, 19, Padding::SameUpper),
             ([1, 12, 6, 6], [18, 4, 3, 3], 1, 1, 3, Padding::Explicit([1; 4])),
             ([1, 8, 6, 6], [16, 1, 3, 3], 1, 1, 8, Padding::Explicit([1; 4])),
             ([1, 1, 1, 1], [1, 1, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),

@@ -1,0 +1,190 @@
+//! Depthwise convolution and its transpose: the windows of [`super::window`]
+//! where each output channel reads the one input channel of its number.
+//!
+//! The order of each output's sum is the window's, from the top and from the
+//! left.
+
+use super::Context;
+use super::window::{Destination, Offset, Source};
+use crate::arch::depthwise::{LENGTHS, Run, Sweep, Taps, depthwise};
+use crate::arch::tile::{Finish, MAX_VECTORS, Store, Target};
+use crate::pack::PackSpec;
+use crate::simd::LANES;
+
+/// Positions that are worth a task of their own.
+const POSITIONS: usize = 1 << 11;
+
+/// Output positions that share their taps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Phase {
+    at: [usize; 2],
+    taps: Taps,
+}
+
+/// The sums, without their weights.
+#[derive(Debug, Clone)]
+pub(super) struct Depthwise {
+    source: Source,
+    destination: Destination,
+    in_step: [usize; 2],
+    out_step: [usize; 2],
+    phases: Vec<Phase>,
+    spec: PackSpec,
+}
+
+impl Depthwise {
+    pub(super) fn new(
+        source: Source,
+        destination: Destination,
+        in_step: [usize; 2],
+        out_step: [usize; 2],
+        phases: Vec<([usize; 2], Vec<Offset>)>,
+        spec: PackSpec,
+    ) -> Self {
+        let phase = |(at, offsets)| Phase {
+            at,
+            taps: runs(offsets, in_step[1]),
+        };
+        Self {
+            source,
+            destination,
+            in_step,
+            out_step,
+            phases: phases.into_iter().map(phase).collect(),
+            spec,
+        }
+    }
+
+    /// How its weights are packed.
+    pub(super) fn spec(&self) -> PackSpec {
+        self.spec
+    }
+
+    /// Computes all outputs into `out` and the masks into `masks`.
+    pub(super) fn run(
+        &self,
+        input: &[f32],
+        weights: &[f32],
+        affine: [Option<&[f32]>; 2],
+        out: &mut [f32],
+        masks: &mut [u16],
+        finish: Finish<'_>,
+        cx: Context<'_>,
+    ) {
+        let (s, d) = (&self.source, &self.destination);
+        let (row, planes) = (d.width * LANES, d.images * d.planes);
+        let plane = d.height * row;
+        if planes * plane == 0 {
+            return;
+        }
+        let rows = POSITIONS.div_ceil(d.width).min(d.height);
+        let mut masks = masks.chunks_mut(plane / LANES);
+        let mut parts = Vec::with_capacity(planes * d.height.div_ceil(rows));
+        for (index, out) in out[..planes * plane].chunks_mut(plane).enumerate() {
+            let masks = masks.next().unwrap_or_default();
+            let mut masks = masks.chunks_mut(rows * row / LANES);
+            for (i, out) in out.chunks_mut(rows * row).enumerate() {
+                parts.push(Part {
+                    plane: index,
+                    first: i * rows,
+                    out,
+                    mask: masks.next().unwrap_or_default(),
+                });
+            }
+        }
+        let each = (POSITIONS / (rows * d.width)).max(1);
+        cx.pool.each(parts.chunks_mut(each).collect(), |parts| {
+            for part in parts {
+                let (image, block) = (part.plane / d.planes, part.plane % d.planes);
+                let plane = &input[image * s.image + block * s.block..][..s.block];
+                let window = self.spec.taps * LANES;
+                let weights = &weights[block * window..][..window];
+                let affine = affine.map(|values| values.map(|v| &v[block * LANES..]));
+                self.part(plane, weights, affine, finish, part, cx);
+            }
+        });
+    }
+
+    /// Computes some rows of one plane.
+    fn part(
+        &self,
+        input: &[f32],
+        weights: &[f32],
+        [bias, scale]: [Option<&[f32]>; 2],
+        finish: Finish<'_>,
+        part: &mut Part<'_>,
+        cx: Context<'_>,
+    ) {
+        let (s, d) = (&self.source, &self.destination);
+        let row = d.width * LANES;
+        let end = part.first + part.out.len() / row;
+        let mut planes_at = [0; MAX_VECTORS];
+        planes_at[0] = (part.plane * d.height + part.first) * row;
+        for phase in &self.phases {
+            // The first position of the phase at or after a row or column.
+            let after = |axis: usize, at: usize| {
+                let past = at.saturating_sub(phase.at[axis]);
+                past.div_ceil(self.out_step[axis])
+            };
+            let rows = after(0, part.first)..after(0, end);
+            let y = rows.start * self.out_step[0] + phase.at[0];
+            let sweep = Sweep {
+                input,
+                first: 0,
+                height: s.height,
+                width: s.width,
+                weights,
+                bias,
+                scale,
+                taps: &phase.taps,
+                step: self.in_step,
+                rows,
+                columns: after(1, d.width),
+                row: self.out_step[0] * row,
+            };
+            let mut store = Store {
+                target: Target::Planes(&mut [&mut *part.out]),
+                masks: &mut [&mut *part.mask],
+                finish,
+                planes_at,
+                at: y.saturating_sub(part.first) * row + phase.at[1] * LANES,
+                step: self.out_step[1] * LANES,
+            };
+            depthwise(cx.backend, &sweep, &mut store);
+        }
+    }
+}
+
+/// Some rows of a plane of the output.
+struct Part<'a> {
+    /// Counted over images.
+    plane: usize,
+    first: usize,
+    out: &'a mut [f32],
+    mask: &'a mut [u16],
+}
+
+/// Puts the taps of a window together. They are a product of rows and columns,
+/// so that all rows have the same columns.
+fn runs(mut offsets: Vec<Offset>, in_step: usize) -> Taps {
+    offsets.sort_by_key(|t| (t.dy, t.dx));
+    let index_step = match offsets[..] {
+        [a, b, ..] => b.index as isize - a.index as isize,
+        _ => 0,
+    };
+    let columns = offsets.iter().take_while(|t| t.dy == offsets[0].dy).count();
+    let near = offsets[..columns]
+        .windows(2)
+        .all(|t| t[1].dx == t[0].dx + 1);
+    let fits = |n: &&usize| columns % **n == 0 && near && in_step <= 2;
+    let length = LENGTHS.iter().find(fits).map_or(1, |n| *n);
+    let run = |taps: &[Offset]| Run {
+        offset: [taps[0].dy, taps[0].dx],
+        index: taps[0].index,
+    };
+    Taps {
+        runs: offsets.chunks(length).map(run).collect(),
+        length,
+        index_step,
+    }
+}
