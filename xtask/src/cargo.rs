@@ -43,6 +43,24 @@ pub(crate) fn has(name: &str) -> bool {
 
 /// The packages of the workspace, as `cargo metadata` lists them.
 pub(crate) fn packages() -> Result<Vec<Package>> {
+    let metadata = metadata()?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("`cargo metadata` lists no packages")?;
+    packages.iter().map(package).collect()
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = metadata()?;
+    let folder = metadata["target_directory"]
+        .as_str()
+        .context("`cargo metadata` names no target directory")?;
+    Ok(PathBuf::from(folder))
+}
+
+/// What `cargo metadata` says.
+fn metadata() -> Result<Value> {
     let output = command(["metadata", "--no-deps", "--format-version", "1"])
         .stderr(Stdio::inherit())
         .output()
@@ -51,12 +69,7 @@ pub(crate) fn packages() -> Result<Vec<Package>> {
         output.status.success(),
         "`cargo metadata` failed: see its message above"
     );
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("`cargo metadata` wrote no valid JSON")?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("`cargo metadata` lists no packages")?;
-    packages.iter().map(package).collect()
+    serde_json::from_slice(&output.stdout).context("`cargo metadata` wrote no valid JSON")
 }
 
 fn package(value: &Value) -> Result<Package> {

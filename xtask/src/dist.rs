@@ -32,7 +32,7 @@ pub(crate) fn run(_options: &Options) -> Result<bool> {
 }
 
 /// Builds `limpid` and returns the path that cargo reports for it.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let output = cargo::command([
         "build",
         "--release",

@@ -1,7 +1,8 @@
 //! The project's own tasks, run as `cargo xtask <task>`.
 //!
 //! A task ends with status 0 if all of it passed, 1 if something failed, and 2
-//! if its options are not understood. No task installs anything.
+//! if its options are not understood. No task installs anything, but `bench peers`
+//! a Python environment of its own in the target folder.
 
 #![expect(
     clippy::print_stdout,
@@ -9,6 +10,7 @@
     reason = "a program that talks to the terminal"
 )]
 
+mod bench;
 mod cargo;
 mod check;
 mod dist;
@@ -33,6 +35,7 @@ enum Task {
     Check(check::Options),
     Test(test::Options),
     Dist(dist::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +55,6 @@ fn run(task: &Task) -> Result<bool> {
         Task::Check(options) => check::run(options),
         Task::Test(options) => test::run(options),
         Task::Dist(options) => dist::run(options),
+        Task::Bench(options) => bench::run(options),
     }
 }

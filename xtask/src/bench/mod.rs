@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: Limpid and other programs, measured in turn.
+
+mod machine;
+mod peers;
+mod python;
+mod report;
+mod rows;
+mod statistics;
+mod worker;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Measure Limpid against other programs.
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Peers(peers::Options),
+}
+
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    match &options.command {
+        Command::Peers(options) => peers::run(options),
+    }
+}
