@@ -4,6 +4,7 @@ use crate::console;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use limpid::{Device, Model, Session, SessionOptions};
+use limpid_cpu::{CpuOptions, Isa};
 use std::path::PathBuf;
 
 /// The most threads that may be asked for.
@@ -29,7 +30,7 @@ pub(crate) struct Common {
 }
 
 /// Which model runs, and on what.
-#[derive(Args)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Options of every run")]
 pub(crate) struct Machine {
     /// A bundle directory, an .onnx file, or the name of an embedded model
@@ -56,25 +57,31 @@ pub(crate) struct Machine {
     /// Evaluations of one picture that are put through the model at once;
     /// results do not depend on it, and predict, which needs one for each
     /// picture, does not use it [default: what pays off within --memory]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH))]
+    #[arg(long, value_name = "N", value_parser = batch())]
     pub(crate) batch: Option<u64>,
 
     /// The most working memory that a run may take beside the weights; K, M
     /// and G stand for powers of 1024 [default: half of what the device has]
     #[arg(long, value_name = "BYTES[K|M|G]", value_parser = bytes)]
     pub(crate) memory: Option<u64>,
+
+    /// The instruction set, for tests [default: the fastest that there is]
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) isa: Option<Isa>,
 }
 
 /// What `--device` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
+    #[default]
     Auto,
     Cpu,
 }
 
 /// What `--precision` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Precision {
+    #[default]
     F32,
 }
 
@@ -103,6 +110,11 @@ pub(crate) fn threads() -> RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=MAX_THREADS)
 }
 
+/// What `--batch` takes, of every command.
+pub(crate) fn batch() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=MAX_BATCH)
+}
+
 fn device(text: &str) -> Result<DeviceChoice, String> {
     match text {
         "auto" => Ok(DeviceChoice::Auto),
@@ -114,7 +126,7 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
     }
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+pub(crate) fn precision(text: &str) -> Result<Precision, String> {
     match text {
         "f32" => Ok(Precision::F32),
         "bf16" | "f16" => Err(format!("{text} is not built into this version; it has f32")),
@@ -149,13 +161,21 @@ pub(crate) fn open_model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
 }
 
 impl Machine {
+    /// What is asked of the processor.
+    pub(crate) fn cpu(&self) -> CpuOptions {
+        CpuOptions {
+            threads: self.threads.map(|n| n as usize),
+            isa: self.isa,
+        }
+    }
+
     /// A session as these options want it.
     pub(crate) fn session(&self) -> anyhow::Result<Session> {
         let Precision::F32 = self.precision;
         let model = open_model(self.model.as_ref())?;
-        let device = match (self.device, self.threads) {
-            (DeviceChoice::Auto, None) => Device::auto()?,
-            (_, threads) => Device::cpu(threads.map(|n| n as usize))?,
+        let device = match (self.device, self.cpu()) {
+            (DeviceChoice::Auto, cpu) if cpu == CpuOptions::default() => Device::auto()?,
+            (_, cpu) => Device::cpu_with(cpu)?,
         };
         let half = device.capabilities().memory.map(|bytes| bytes / 2);
         let options = SessionOptions {

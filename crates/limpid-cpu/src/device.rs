@@ -39,8 +39,8 @@ pub(crate) struct Caches {
 /// The processor as a device.
 pub struct CpuDevice {
     capabilities: Capabilities,
-    backend: Backend,
-    pool: Pool,
+    pub(crate) backend: Backend,
+    pub(crate) pool: Pool,
     caches: Caches,
     /// Working memory that no execution uses now.
     arenas: Mutex<Vec<AlignedBuffer>>,

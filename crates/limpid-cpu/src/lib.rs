@@ -40,9 +40,11 @@ mod kernels;
 mod layout;
 mod operands;
 mod pack;
+mod peak;
 mod pool;
 mod select;
 mod simd;
 
 pub use device::{CpuDevice, CpuOptions};
 pub use isa::{Isa, UnknownIsa};
+pub use peak::{Peak, PeakMeter};

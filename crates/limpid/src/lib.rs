@@ -58,6 +58,12 @@ pub use session::{Progress, RunOptions, Session, SessionOptions};
 pub use target::{Prediction, ResolvedTarget, Target};
 pub use view::{MapView, Overlay};
 
+/// Executions to be measured, for the program's `bench` and criterion.
+#[doc(hidden)]
+pub mod measure {
+    pub use crate::engine::workload::{Step, Work, Workload, normals};
+}
+
 /// Licence notices of what is built into the program besides its code.
 pub mod notices {
     pub use limpid_model::{EMBEDDED_LICENSE, EMBEDDED_NAME, EMBEDDED_NOTICE};

@@ -1,6 +1,7 @@
 //! The program from end to end: the built binary, run as people and scripts
 //! run it.
 
+mod bench;
 mod evaluate;
 mod explain;
 mod failures;

@@ -1,6 +1,6 @@
 //! Repeated, piped, interrupted, and on file systems with surprises.
 
-use crate::support::{Dir, Result, photo};
+use crate::support::{Dir, Result};
 use std::fs;
 
 #[test]
@@ -206,28 +206,4 @@ mod unix {
         );
         Ok(())
     }
-}
-
-#[test]
-fn the_start_is_measured() -> Result<()> {
-    let dir = Dir::new()?;
-    let photo = photo("rocket.jpg").display().to_string();
-    let done = dir.run(["bench", "start", &photo, "--runs", "2", "--json"])?;
-    let report = &done.good().json()?[0];
-    assert_eq!(report["bench"], "start");
-    assert_eq!(report["image"], photo);
-    assert_eq!(report["runs"], 2);
-    let figure = |key: &str, which: &str| report[key][which].as_f64();
-    let seconds = ["min", "median", "max"].map(|which| figure("seconds", which));
-    assert!(seconds.is_sorted() && seconds[0] > Some(0.0), "{report}");
-    if cfg!(target_os = "linux") {
-        // At least the weights.
-        assert!(figure("peak_bytes", "min") > Some(10e6), "{report}");
-    }
-    let done = dir.run(["bench", "start", "--runs", "1"])?;
-    assert!(done.good().out.contains("peak memory"), "{}", done.out);
-    let done = dir.run(["bench", "start", "missing.jpg"])?;
-    done.says(1, &["missing.jpg"]);
-    assert_eq!(dir.files(".")?.len(), 0);
-    Ok(())
 }

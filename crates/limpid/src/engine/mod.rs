@@ -7,6 +7,7 @@ mod folder;
 mod graphs;
 mod layers;
 mod reducer;
+pub(crate) mod workload;
 
 pub(crate) use context::RunContext;
 
@@ -271,10 +272,16 @@ impl Engine {
 
     /// The logits of one picture, `[C, H, W]`.
     pub(crate) fn logits(&self, image: &Tensor) -> Result<Vec<f32>, Error> {
-        let (mut graph, _) = graphs::forward(self.network(), image.dims(), 1)?;
+        let graph = self.scores(image.dims(), 1)?;
+        Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
+    }
+
+    /// The graph of the logits of `batch` pictures.
+    fn scores(&self, dims: &[usize], batch: usize) -> Result<Graph, Error> {
+        let (mut graph, _) = graphs::forward(self.network(), dims, batch)?;
         let logits = graph.outputs()[0];
         graph.set_outputs(&[logits]);
-        Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
+        Ok(graph)
     }
 }
 

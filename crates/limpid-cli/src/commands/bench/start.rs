@@ -1,31 +1,19 @@
+use super::{BUILD, Figures, figures};
 use crate::console::{self, Outcome, Reporter};
 use crate::{interrupt, options};
 use anyhow::{anyhow, bail};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Measure this machine.
-#[derive(Args)]
-#[command(arg_required_else_help = true)]
-pub(crate) struct Options {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Start(Start),
-}
-
 /// Measure the time from the start of the program to a Grad-CAM overlay on
 /// disk, and the memory that it takes; each run is a process of its own, with
 /// the embedded model.
 #[derive(Args)]
-struct Start {
+pub(crate) struct Options {
     /// The picture [default: a built-in photograph]
     #[arg(value_name = "IMAGE")]
     image: Option<PathBuf>,
@@ -44,14 +32,7 @@ struct Start {
 }
 
 /// A cup of espresso, 600 x 400 pixels.
-const PHOTO: &[u8] = include_bytes!("../../../../tests/fixtures/photos/coffee.jpg");
-
-#[derive(Serialize)]
-struct Figures<T> {
-    median: T,
-    min: T,
-    max: T,
-}
+const PHOTO: &[u8] = include_bytes!("../../../../../tests/fixtures/photos/coffee.jpg");
 
 #[derive(Serialize)]
 struct Report {
@@ -83,8 +64,7 @@ fn peak() -> Option<u64> {
     Some(1024 * kilobytes)
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let Command::Start(start) = &options.command;
+pub(crate) fn run(start: &Options) -> anyhow::Result<Outcome> {
     let cancel = interrupt::catch()?;
     let dir = tempfile::tempdir()
         .map_err(|error| anyhow!("cannot make a folder for temporary files: {error}"))?;
@@ -116,11 +96,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let report = Report {
         bench: "start",
         version: env!("CARGO_PKG_VERSION"),
-        build: if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        },
+        build: BUILD,
         image: given.unwrap_or_else(|| "built-in".to_owned()),
         runs: seconds.len(),
         seconds: figures(seconds, |a, b| 0.5 * (a + b)).ok_or_else(|| anyhow!("no run"))?,
@@ -160,20 +136,6 @@ fn once(image: &Path, out: &Path, threads: Option<u64>) -> anyhow::Result<(f64, 
     Ok((seconds, peak))
 }
 
-/// The figures of some values; `None` where there are none.
-fn figures<T: PartialOrd + Copy>(
-    mut values: Vec<T>,
-    middle: impl Fn(T, T) -> T,
-) -> Option<Figures<T>> {
-    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
-    let n = values.len();
-    Some(Figures {
-        median: middle(*values.get(n.checked_sub(1)? / 2)?, values[n / 2]),
-        min: values[0],
-        max: values[n - 1],
-    })
-}
-
 fn text(report: &Report) -> String {
     let s = &report.seconds;
     let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
@@ -198,20 +160,4 @@ fn text(report: &Report) -> String {
         report.version, report.build, report.runs, report.image
     );
     format!("{}\n{table}", console::clean(&head))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        let of = |values: &[u64]| {
-            figures(values.to_vec(), u64::midpoint).map(|f| (f.min, f.median, f.max))
-        };
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[3]), Some((3, 3, 3)));
-        assert_eq!(of(&[9, 1]), Some((1, 5, 9)));
-        assert_eq!(of(&[5, 9, 1]), Some((1, 5, 9)));
-    }
 }
