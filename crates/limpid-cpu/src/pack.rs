@@ -26,6 +26,8 @@ pub(crate) struct PackSpec {
     /// Rows and columns of an output tile where the nine taps are transformed
     /// to the points of one; 0 where they are not.
     pub(crate) winograd: usize,
+    /// Every tap of a block of outputs is a block of outputs of its own.
+    pub(crate) spread: bool,
 }
 
 /// A few vectors of output channels that are computed together.
@@ -84,6 +86,24 @@ impl PackSpec {
         (tiles, at)
     }
 
+    /// The pack as that of a matrix: a row for every input and tap, or where
+    /// they are spread a column for every output and tap.
+    pub(crate) fn matrix(self) -> Self {
+        let taps = self.taps;
+        let (inputs, outputs) = if self.spread {
+            (self.inputs, self.outputs.next_multiple_of(LANES) * taps)
+        } else {
+            (self.inputs * taps, self.outputs)
+        };
+        Self {
+            inputs,
+            outputs,
+            taps: 1,
+            spread: false,
+            ..self
+        }
+    }
+
     /// The input channels that these output channels read.
     fn input_range(&self, first: usize, end: usize) -> (usize, usize) {
         let (per_in, per_out) = self.per_group();
@@ -131,6 +151,9 @@ impl PackSpec {
         if self.depthwise {
             return self.pack_depthwise(weights);
         }
+        if self.spread {
+            return self.pack_spread(weights);
+        }
         if self.winograd > 0 {
             return self.pack_winograd(weights);
         }
@@ -139,6 +162,10 @@ impl PackSpec {
         let out = buffer.as_mut_slice::<f32>();
         if self.groups == 1 && self.taps == 1 {
             self.pack_matrix(&tiles, weights, out);
+            return Ok(buffer);
+        }
+        if self.groups == 1 {
+            self.pack_window(&tiles, weights, out);
             return Ok(buffer);
         }
         for t in tiles {
@@ -157,6 +184,27 @@ impl PackSpec {
             }
         }
         Ok(buffer)
+    }
+
+    /// Packs the window of one group: a tile is `[block][tap][input][vector][16]`.
+    fn pack_window(&self, tiles: &[Tile], weights: &[f32], out: &mut [f32]) {
+        for t in tiles {
+            let (row, first) = (t.vectors * LANES, t.first * LANES);
+            let lanes = row.min(self.outputs - first);
+            for (input, lane) in (0..self.inputs).flat_map(|i| (0..lanes).map(move |l| (i, l))) {
+                let at = if self.transposed {
+                    input * self.outputs + first + lane
+                } else {
+                    (first + lane) * self.inputs + input
+                };
+                let (block, k) = (input / LANES, input % LANES);
+                let to = t.at + (block * self.taps * t.room + k) * row + lane;
+                let to = out[to..].iter_mut().step_by(t.room * row);
+                for (to, from) in to.zip(&weights[at * self.taps..][..self.taps]) {
+                    *to = *from;
+                }
+            }
+        }
     }
 
     /// Packs the matrix of one tap and group: a tile is `[input][vector][16]`.
@@ -183,6 +231,30 @@ impl PackSpec {
                 }
             }
         }
+    }
+
+    /// The pack of a transposed convolution whose taps are spread.
+    fn pack_spread(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
+        let (tiles, len) = self.matrix().tiles();
+        let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
+        let out = buffer.as_mut_slice::<f32>();
+        for (input, weights) in weights.chunks(self.outputs * self.taps).enumerate() {
+            for (t, vector) in tiles
+                .iter()
+                .flat_map(|t| (0..t.vectors).map(move |v| (t, v)))
+            {
+                let (block, tap) = (
+                    (t.first + vector) / self.taps,
+                    (t.first + vector) % self.taps,
+                );
+                let to = t.at + (input * t.vectors + vector) * LANES;
+                let from = weights[block * LANES * self.taps..].chunks(self.taps);
+                for (to, from) in out[to..to + LANES].iter_mut().zip(from) {
+                    *to = from[tap];
+                }
+            }
+        }
+        Ok(buffer)
     }
 
     /// For every point a pack of one tap: the kernel's values there, computed in f64.
@@ -302,6 +374,7 @@ mod tests {
             vectors: 4,
             depthwise: false,
             winograd: 0,
+            spread: false,
         }
     }
 

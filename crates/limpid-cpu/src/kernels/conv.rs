@@ -2,6 +2,7 @@
 
 use super::depthwise::Depthwise;
 use super::scatter::Scatter;
+use super::whole::Whole;
 use super::window::{Destination, Offset, Source, Window};
 use super::winograd::{self, Winograd};
 use super::{Context, Kernel, finish, scratch};
@@ -39,6 +40,8 @@ enum Sums {
     Winograd(Winograd),
     /// All phases at once, into a picture.
     Scatter(Scatter),
+    /// As one matrix product.
+    Whole(Whole),
 }
 
 impl Sums {
@@ -47,6 +50,7 @@ impl Sums {
         (source, destination, spec): (Source, Destination, PackSpec),
         phases: Vec<([usize; 2], Vec<Offset>)>,
         steps: [[usize; 2]; 2],
+        per_channel: bool,
     ) -> Self {
         let d = &destination;
         let dense = spec.groups == 1 && source.position == LANES && d.position == LANES;
@@ -56,6 +60,9 @@ impl Sums {
             if let (Some(size), Some(origin)) = (size, origin) {
                 return Self::Winograd(Winograd::new(source, destination, origin, size, spec));
             }
+        }
+        if !per_channel && let Some(whole) = Whole::new(&source, d, spec, &phases) {
+            return Self::Whole(whole);
         }
         let [in_step, out_step] = steps;
         if spec.depthwise {
@@ -89,6 +96,7 @@ impl Sums {
             Self::Depthwise(depthwise) => depthwise.spec(),
             Self::Winograd(winograd) => winograd.spec(),
             Self::Scatter(scatter) => scatter.spec(),
+            Self::Whole(whole) => whole.spec(),
         }
     }
 
@@ -97,6 +105,7 @@ impl Sums {
             Self::Winograd(w) if w.spec().winograd == 2 => return "winograd 2x2",
             Self::Winograd(_) => return "winograd 4x4",
             Self::Scatter(_) => return "scattered taps",
+            Self::Whole(_) => return "whole images",
             Self::Depthwise(_) => return "depthwise",
             Self::Direct(window) => (window.spec(), window),
         };
@@ -166,6 +175,7 @@ fn geometry(
         vectors,
         depthwise: groups > 1 && groups == inputs && groups == outputs && blocked,
         winograd: 0,
+        spread: false,
     };
     Some((source, destination, spec))
 }
@@ -228,7 +238,9 @@ impl ConvKernel {
         steps: [[usize; 2]; 2],
     ) -> Self {
         let (planar, transposed) = (geometry.1.position == 1, geometry.2.transposed);
-        let sums = Sums::new(geometry, phases, steps);
+        // What a matrix product cannot do for each channel at its store.
+        let per_channel = if transposed { has_bias } else { scaled };
+        let sums = Sums::new(geometry, phases, steps, per_channel);
         Self {
             name: sums.name(),
             planar,
@@ -357,7 +369,7 @@ impl Kernel for ConvKernel {
         match &self.sums {
             Sums::Winograd(winograd) => winograd.workspace(threads),
             Sums::Scatter(scatter) => scatter.workspace(),
-            Sums::Direct(_) | Sums::Depthwise(_) => 0,
+            Sums::Direct(_) | Sums::Depthwise(_) | Sums::Whole(_) => 0,
         }
     }
 
@@ -384,6 +396,7 @@ impl Kernel for ConvKernel {
                 finish::apply(finish, out, masks, cx);
             }
             Sums::Depthwise(d) => d.run(input, weights, affine, out, masks, finish, cx),
+            Sums::Whole(w) => w.run(input, weights, bias, out, masks, finish, cx)?,
             Sums::Winograd(w) => w.run(input, weights, affine, out, masks, finish, workspace, cx),
             Sums::Direct(w) if self.planar && !finish::is_none(&finish) => {
                 let none = Finish::default();

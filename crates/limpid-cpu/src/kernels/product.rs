@@ -53,7 +53,15 @@ impl Product {
             vectors,
             depthwise: false,
             winograd: 0,
+            spread: false,
         };
+        Self::of(spec)
+    }
+
+    /// The product of rows that hold every input of each tap, block by block,
+    /// with the weights of a window.
+    pub(super) fn of(spec: PackSpec) -> Self {
+        let spec = spec.matrix();
         let (tiles, packed) = spec.tiles();
         Self {
             spec,

@@ -189,7 +189,8 @@ impl Operator for Conv {
     fn cases() -> Vec<Case> {
         // (x, weight, stride, dilation, groups, pads)
         type Row = ([usize; 4], [usize; 4], usize, usize, usize, Padding);
-        let plain: [Row; 18] = [
+        let plain: [Row; 19] = [
+            ([3, 32, 5, 4], [40, 32, 5, 4], 1, 1, 1, Padding::Explicit([0; 4])),
             ([2, 16, 7, 7], [24, 16, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
             ([1, 33, 5, 5], [65, 33, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
             ([1, 17, 8, 9], [31, 17, 1, 1], 2, 1, 1, Padding::Explicit([0; 4])),

@@ -173,7 +173,8 @@ impl Operator for ConvTranspose {
     fn cases() -> Vec<Case> {
         // (x, weight, stride, dilation, groups, pads, output padding)
         type Row = ([usize; 4], [usize; 4], usize, usize, usize, [usize; 4], [usize; 2]);
-        let plain: [Row; 13] = [
+        let plain: [Row; 14] = [
+            ([3, 32, 1, 1], [32, 40, 5, 4], 1, 1, 1, [0; 4], [0; 2]),
             ([2, 24, 7, 7], [24, 17, 1, 1], 1, 1, 1, [0; 4], [0; 2]),
             ([1, 31, 4, 5], [31, 17, 1, 1], 2, 1, 1, [0; 4], [1, 0]),
             ([1, 32, 16, 16], [32, 3, 3, 3], 2, 1, 1, [0, 0, 1, 1], [0; 2]),
