@@ -2,6 +2,7 @@
 
 use super::depthwise::Depthwise;
 use super::scatter::Scatter;
+use super::strided::Strided;
 use super::whole::Whole;
 use super::window::{Destination, Offset, Source, Window};
 use super::winograd::{self, Winograd};
@@ -42,6 +43,8 @@ enum Sums {
     Scatter(Scatter),
     /// As one matrix product.
     Whole(Whole),
+    /// Of the pixels that a stride leaves.
+    Strided(Strided),
 }
 
 impl Sums {
@@ -63,6 +66,10 @@ impl Sums {
         }
         if !per_channel && let Some(whole) = Whole::new(&source, d, spec, &phases) {
             return Self::Whole(whole);
+        }
+        let spread_plain = !(spec.transposed && per_channel);
+        if spread_plain && let Some(s) = Strided::new(source, d, spec, &phases, steps) {
+            return Self::Strided(s);
         }
         let [in_step, out_step] = steps;
         if spec.depthwise {
@@ -97,6 +104,7 @@ impl Sums {
             Self::Winograd(winograd) => winograd.spec(),
             Self::Scatter(scatter) => scatter.spec(),
             Self::Whole(whole) => whole.spec(),
+            Self::Strided(strided) => strided.spec(),
         }
     }
 
@@ -106,6 +114,7 @@ impl Sums {
             Self::Winograd(_) => return "winograd 4x4",
             Self::Scatter(_) => return "scattered taps",
             Self::Whole(_) => return "whole images",
+            Self::Strided(_) => return "strided pixels",
             Self::Depthwise(_) => return "depthwise",
             Self::Direct(window) => (window.spec(), window),
         };
@@ -369,6 +378,7 @@ impl Kernel for ConvKernel {
         match &self.sums {
             Sums::Winograd(winograd) => winograd.workspace(threads),
             Sums::Scatter(scatter) => scatter.workspace(),
+            Sums::Strided(strided) => strided.workspace(),
             Sums::Direct(_) | Sums::Depthwise(_) | Sums::Whole(_) => 0,
         }
     }
@@ -397,6 +407,7 @@ impl Kernel for ConvKernel {
             }
             Sums::Depthwise(d) => d.run(input, weights, affine, out, masks, finish, cx),
             Sums::Whole(w) => w.run(input, weights, bias, out, masks, finish, cx)?,
+            Sums::Strided(s) => s.run(input, weights, affine, out, masks, finish, workspace, cx),
             Sums::Winograd(w) => w.run(input, weights, affine, out, masks, finish, workspace, cx),
             Sums::Direct(w) if self.planar && !finish::is_none(&finish) => {
                 let none = Finish::default();

@@ -25,6 +25,7 @@ pub(crate) mod rearrange;
 pub(crate) mod reduce;
 mod scatter;
 pub(crate) mod separable;
+mod strided;
 mod whole;
 mod window;
 mod winograd;
