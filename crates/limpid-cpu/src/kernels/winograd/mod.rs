@@ -8,6 +8,8 @@
 //! its own rounding. How tiles are dealt out to threads changes no bit, as each
 //! tile's sums are its own.
 
+#[cfg(test)]
+mod measure;
 mod transform;
 
 pub(crate) use transform::kernel_matrix;
