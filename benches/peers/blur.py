@@ -8,12 +8,10 @@ def sigmas(count: int) -> np.ndarray:
     return np.linspace(0.0, 50.0, count)
 
 
-def toeplitz(n: int, sigma: float) -> np.ndarray:
-    """The blur of `n` pixels: a sampled kernel up to 4 sigma, half-sample reflection."""
-    radius = int(4.0 * sigma + 0.5)
-    offsets = np.arange(-radius, radius + 1)
-    taps = np.exp(-0.5 * (offsets / sigma) ** 2) if radius else np.ones(1)
-    at = (np.arange(n)[:, None] + offsets) % (2 * n)
-    matrix = np.zeros((n, n))
-    np.add.at(matrix, (np.arange(n)[:, None], np.minimum(at, 2 * n - 1 - at)), taps / taps.sum())
-    return matrix.astype(np.float32)
+def matrix(n: int, sigma: float) -> np.ndarray:
+    """The blur of `n` pixels by the heat equation, with half-sample reflection."""
+    modes = np.arange(n)
+    basis = np.sqrt(2 / n) * np.cos(np.pi / (2 * n) * np.outer(modes, 2 * modes + 1))
+    basis[0] *= np.sqrt(0.5)
+    decay = np.exp(-0.5 * (sigma * np.pi * modes / n) ** 2)
+    return (basis.T @ (decay[:, None] * basis)).astype(np.float32)

@@ -12,7 +12,7 @@ import sys
 import cv2
 import numpy as np
 import torch
-from blur import sigmas, toeplitz
+from blur import matrix, sigmas
 from protocol import Prepared, Request, pictures, serve
 
 
@@ -27,7 +27,7 @@ def prepare(request: Request) -> Prepared:
             return np.stack(blur).transpose(0, 3, 1, 2)
 
         return Prepared(blurred, len(values))
-    matrices = np.stack([toeplitz(n, s) for s in values])
+    matrices = np.stack([matrix(n, s) for s in values])
     out = np.empty((len(values), *x.shape), np.float32)
     half = np.empty_like(x)
     if request["variant"] == "torch":
@@ -36,9 +36,9 @@ def prepare(request: Request) -> Prepared:
         multiply = np.matmul
 
     def products() -> np.ndarray:
-        for matrix, blur in zip(matrices, out):
-            multiply(matrix, x, out=half)
-            multiply(half, matrix.T, out=blur)
+        for one, blur in zip(matrices, out):
+            multiply(one, x, out=half)
+            multiply(half, one.T, out=blur)
         return out
 
     return Prepared(products, len(values))

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import saliency.core as saliency
 import torch
-from blur import toeplitz
+from blur import matrix
 from captum.attr import IntegratedGradients
 from protocol import Prepared, Request, pictures, serve
 from torch_peer import network
@@ -25,7 +25,7 @@ def nested(request: Request) -> Prepared:
     batch, draws, steps = request["batch"], request["draws"], request["steps"]
     spread = 0.15 * (x.max() - x.min())
     sigmas = np.linspace(0.0, 50.0, steps + 1)
-    blurs = torch.from_numpy(np.stack([toeplitz(x.shape[-1], s) for s in sigmas]))[:, None]
+    blurs = torch.from_numpy(np.stack([matrix(x.shape[-1], s) for s in sigmas]))[:, None]
     generator = torch.Generator().manual_seed(0)
 
     def explain() -> torch.Tensor:

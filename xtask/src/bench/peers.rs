@@ -178,7 +178,8 @@ impl Arena {
             groups.push(rows::blurs(&request(rows::EXPLAINED)));
         }
         if wants(options, Work::Explain) && there {
-            groups.push(rows::smoothed(&request(rows::EXPLAINED)));
+            let gradients = if options.quick { 48 } else { 200 };
+            groups.push(rows::smoothed(&request(rows::EXPLAINED), gradients));
             groups.extend(rows::libraries(&request(rows::EXPLAINED)));
         }
         groups

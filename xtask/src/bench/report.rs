@@ -142,7 +142,7 @@ impl Report {
              All stay warm and take turns. Times are medians; a ratio is theirs to ours, of medians, \
              with the 10th and 90th percentile of the turns' ratios. Networks have seeded weights and \
              calibrated batch normalisation, pictures are normal numbers of 3x224x224, and before \
-             they were timed all put out the same numbers. Made by `cargo xtask bench peers`; every \
+             they were timed their logits and gradients were compared. Made by `cargo xtask bench peers`; every \
              sample is in `peers.json`.\n\n\
              | work | against | Limpid, ms | theirs, ms | ratio | at least | aim | |\n\
              |---|---|--:|--:|---|--:|--:|---|\n",
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn equal_errors_take_fewer_gradients() {
         let measured = Measured {
-            group: rows::smoothed(&json!({})),
+            group: rows::smoothed(&json!({}), 200),
             samples: vec![samples(&[0.01]), samples(&[0.03])],
         };
         let table = report(vec![measured]).markdown();

@@ -59,7 +59,7 @@ fn each_step_is_measured() -> Result<()> {
     let counted: u64 = kernels.iter().filter_map(|k| k["steps"].as_u64()).sum();
     assert_eq!(counted, steps.len() as u64);
     assert!(report["peak"]["gflops"]["min"].as_f64() > Some(0.0));
-    let done = dir.run(&["bench", "layers", "--batch", "1", "--rounds", "1"])?;
+    let done = dir.run(["bench", "layers", "--batch", "1", "--rounds", "1"])?;
     assert!(
         done.good().out.contains("forward and gradient, batch 1"),
         "{}",
