@@ -9,7 +9,7 @@
 //! tile's sums are its own.
 
 #[cfg(test)]
-mod measure;
+mod tests;
 mod transform;
 
 pub(crate) use transform::kernel_matrix;
@@ -25,7 +25,8 @@ use transform::{Four, Transform, Two};
 
 /// Floats of transformed input and output that stay in a core's own cache.
 const BLOCK: usize = 1 << 18;
-/// Floats of them that stay in the cache that cores share.
+/// Floats of them that are in memory at once otherwise: they stay in the cache
+/// that cores share.
 const SHARED: usize = 3 << 20;
 /// Transformed weights that are read anew for every block of tiles.
 const SMALL_WEIGHTS: usize = 3 << 18;
@@ -151,19 +152,27 @@ impl Winograd {
         (small && columns * fit.unwrap_or(1) >= 12).then(|| rows_of(fit.unwrap_or(1)))
     }
 
-    /// Images whose transforms lie in memory at once.
-    fn images(&self) -> usize {
+    /// Images, and rows of their tiles, whose transforms lie in memory at once:
+    /// several images, or a part of one.
+    fn together(&self) -> [usize; 2] {
         let [rows, columns] = self.grid();
-        let each = self.floats(rows * columns).max(1);
-        (SHARED / each).clamp(1, self.destination.images.max(1))
+        let fit = |rows: &usize| self.floats(rows * columns) <= SHARED;
+        let images = (SHARED / self.floats(rows * columns).max(1)).min(self.destination.images);
+        match images {
+            0 => [1, (1..rows).rev().find(fit).unwrap_or(1)],
+            images => [images, rows],
+        }
     }
 
     /// Floats of working memory on so many threads.
     pub(super) fn workspace(&self, threads: usize) -> usize {
-        let [rows, columns] = self.grid();
+        let columns = self.grid()[1];
         match self.block_rows() {
             Some(rows) => threads * self.floats(rows * columns),
-            None => self.floats(self.images() * rows * columns),
+            None => {
+                let [images, rows] = self.together();
+                self.floats(images * rows * columns)
+            }
         }
     }
 
@@ -280,24 +289,25 @@ impl Job<'_> {
         });
     }
 
-    /// One stage of some images, then the next stage.
+    /// One stage of some images, or of a part of one, then the next stage.
     fn by_stages(&self, out: &mut [f32], masks: &mut [u16], work: Workspace<'_>) {
         let w = self.winograd;
         let d = &w.destination;
-        let [rows, columns] = w.grid();
+        let [all, columns] = w.grid();
         let [inputs, outputs] = w.blocks();
-        let together = w.images();
+        let [together, rows] = w.together();
         let step = stride(together * rows * columns);
         let work = &mut work.floats()[..w.floats(together * rows * columns)];
         let (x, y) = work.split_at_mut(inputs * w.points() * step);
-        let mut planes: Vec<Piece<'_>> = self.pieces(d.height, out, masks).flatten().collect();
-        let mut first = 0;
-        while !planes.is_empty() {
-            let images = (planes.len() / d.planes).min(together);
+        let pieces = self.pieces(rows * w.size, out, masks);
+        let mut pieces: Vec<_> = pieces.map(Vec::into_iter).collect();
+        let firsts = (0..d.images).step_by(together);
+        for (first, row) in firsts.flat_map(|i| (0..all).step_by(rows).map(move |r| (i, r))) {
+            let images = together.min(d.images - first);
             let part = |image: usize| Part {
                 image: first + image,
-                first: 0,
-                rows,
+                first: row,
+                rows: rows.min(all - row),
                 at: image * rows * columns,
             };
             let blocks = x.chunks_mut(w.points() * step).enumerate();
@@ -307,18 +317,17 @@ impl Job<'_> {
                 }
             });
             let points = y.chunks_mut(outputs * step).enumerate();
-            let (x, tiles) = (&*x, images * rows * columns);
+            let (x, tiles) = (&*x, images * part(0).rows * columns);
             self.cx.pool.each(points.collect(), |(point, y)| {
                 self.products(point, tiles, step, x, y);
             });
             let y = &*y;
-            let rest = planes.split_off(images * d.planes);
-            let now = planes.into_iter().enumerate();
+            let planes = &mut pieces[first * d.planes..][..images * d.planes];
+            let now = planes.iter_mut().map(Iterator::next).enumerate();
+            let now = now.filter_map(|(i, piece)| Some((i, piece?)));
             self.cx.pool.each(now.collect(), |(i, piece)| {
                 self.transform_output(i % d.planes, part(i / d.planes), step, y, piece);
             });
-            planes = rest;
-            first += images;
         }
     }
 
