@@ -54,7 +54,7 @@ def pair(request: Request) -> Prepared:
         return {saliency.INPUT_OUTPUT_GRADIENTS: gradient.numpy().transpose(0, 2, 3, 1)}
 
     def explain() -> np.ndarray:
-        return saliency.BlurIG().GetMask(x, call, max_sigma=50, num_steps=request["steps"], batch_size=request["batch"])
+        return saliency.BlurIG().GetMask(x, call, max_sigma=50, steps=request["steps"], batch_size=request["batch"])
 
     return Prepared(explain, request["steps"])
 

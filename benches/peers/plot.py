@@ -29,11 +29,12 @@ def draw(axes: Axes, points: list[Point], x: str) -> None:
     """A line for each number of threads and each work."""
     for colour, threads in zip(COLOURS, sorted({p["threads"] for p in points})):
         for work, style in [("forward", "--"), ("gradient", "-")]:
-            line = sorted((p[x], p[work]) for p in points if p["threads"] == threads)
-            at = [a for a, _ in line]
+            figures = {p[x]: p[work] for p in points if p["threads"] == threads}
+            at = sorted(figures)
+            line = [figures[a] for a in at]
             label = f"{work}, {threads} thread" + ("s" if threads > 1 else "")
-            axes.plot(at, [f["median"] for _, f in line], style, color=colour, marker="o", ms=3, label=label)
-            axes.fill_between(at, [f["min"] for _, f in line], [f["max"] for _, f in line], color=colour, alpha=0.15)
+            axes.plot(at, [f["median"] for f in line], style, color=colour, marker="o", ms=3, label=label)
+            axes.fill_between(at, [f["min"] for f in line], [f["max"] for f in line], color=colour, alpha=0.15)
     axes.set_xlabel(x)
     axes.set_ylabel("ms a picture")
     axes.set_ylim(bottom=0)
@@ -52,6 +53,7 @@ def main() -> None:
         own = [p for p in points if p["side in pixels"] == 224]
         draw(left, own, "batch")
         left.set_xscale("log", base=2)
+        left.xaxis.set_major_formatter(lambda batch, _: f"{batch:g}")
         left.set_title(f"{name}, 224 x 224")
         draw(right, [p for p in points if p["batch"] == 8], "side in pixels")
         right.set_title(f"{name}, batch 8")
