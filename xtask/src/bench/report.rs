@@ -138,7 +138,7 @@ impl Report {
             .collect();
         let mut text = format!(
             "# Limpid and others, {}\n\n\
-             {}, {} threads each, {} turns; Limpid {}, {}.\n\n\
+             {}, threads of each: {}, turns: {}; Limpid {}, {}.\n\n\
              All stay warm and take turns. Times are medians; a ratio is theirs to ours, of medians, \
              with the 10th and 90th percentile of the turns' ratios. Networks have seeded weights and \
              calibrated batch normalisation, pictures are normal numbers of 3x224x224, and before \
@@ -271,7 +271,7 @@ fn started(start: &Value) -> String {
     };
     format!(
         "\nFrom the start of the process to a Grad-CAM overlay on disk, embedded model, {} runs: \
-         {} s, peak memory {} MB. At least 0.25 s and 150 MB, aim 0.1 s and 80 MB.\n",
+         {} s, peak memory {} MB. The bar is 0.25 s and 150 MB, the aim 0.1 s and 80 MB.\n",
         start["runs"],
         text("seconds", 1.0),
         text("peak_bytes", 1e-6),
