@@ -1,8 +1,8 @@
 //! Which values of a graph are images and which lie in C order, and where one
 //! is turned into the other.
 
-use crate::layout::Class;
-use limpid_graph::ops::Relayout;
+use crate::layout::{Class, Precision};
+use limpid_graph::ops::{Epilogue, Relayout};
 use limpid_graph::{Fact, Graph, GraphError, Node, Op, Source, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,50 @@ enum Form {
     Fixed(Class),
     /// The class that all operands and results of this form have.
     Shared,
+    /// As [`Shared`](Self::Shared), but images are of floats.
+    Floats,
+    /// As [`Shared`](Self::Shared), but images may be of either precision; a
+    /// result is of the one that its readers want.
+    Mixed,
+    /// An image of either precision, rather of bf16; a result is of the one
+    /// that its readers want.
+    Either,
     /// As it is; a result is made in the class that its readers want.
     Free,
+    /// As it is, for readers that want this class.
+    Converted(Class),
 }
 
 const IMAGE: Form = Form::Fixed(Class::Image);
 const FLAT: Form = Form::Fixed(Class::Flat);
+
+impl Form {
+    /// The class that a reader of this form wants, if it has an opinion.
+    /// `asked` is what is wanted of its result.
+    fn wanted(self, asked: Option<Class>) -> Option<Class> {
+        match self {
+            Self::Fixed(class) | Self::Converted(class) => Some(class),
+            Self::Shared | Self::Mixed => asked,
+            Self::Floats => asked.map(Class::of_floats),
+            Self::Either => Some(Class::Half),
+            Self::Free => None,
+        }
+    }
+
+    /// The class of an operand or a result. `shared` is what all of the
+    /// node's have, `own` the operand's or what is wanted of the result.
+    fn class(self, shared: Class, own: Class) -> Class {
+        match self {
+            Self::Fixed(class) => class,
+            Self::Shared => shared,
+            Self::Floats => shared.of_floats(),
+            Self::Mixed if shared == Class::Flat => Class::Flat,
+            Self::Mixed | Self::Either if own == Class::Half => Class::Half,
+            Self::Mixed | Self::Either => Class::Image,
+            Self::Free | Self::Converted(_) => own,
+        }
+    }
+}
 
 /// What an operator asks of its operands, and of its results.
 fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
@@ -27,23 +65,35 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
     // A value of another rank is read by its own strides.
     let stretched = |f: &&Fact| {
         if f.shape.len() == rank {
-            Form::Shared
+            Form::Mixed
         } else {
             FLAT
         }
     };
+    // An image, and what an epilogue adds and multiplies. The rest are
+    // parameters.
+    let window = |epilogue: &Epilogue| {
+        let mut forms = vec![IMAGE; count - epilogue.inputs()];
+        forms[0] = Form::Fixed(Class::Half);
+        forms.resize(count, Form::Either);
+        (forms, Form::Fixed(Class::Half))
+    };
     if op.formula(count).is_some() {
-        return (inputs.iter().map(stretched).collect(), Form::Shared);
+        return (inputs.iter().map(stretched).collect(), Form::Mixed);
     }
     match op {
-        Op::Expand(_) => (inputs.iter().map(stretched).collect(), Form::Shared),
-        Op::AxisFilter(_)
-        | Op::Clip(_)
-        | Op::Concat(_)
-        | Op::MaskMul(_)
-        | Op::RangeMask(_)
-        | Op::ReduceMax(_)
-        | Op::ReduceSum(_) => (vec![Form::Shared; count], Form::Shared),
+        Op::Conv(conv) => window(&conv.epilogue),
+        Op::ConvTranspose(conv) => window(&conv.epilogue),
+        Op::MaxPool(_) | Op::MaxPoolArgmax(_) | Op::MaxPoolGradient(_) => {
+            (vec![Form::Either; count], Form::Either)
+        }
+        Op::GlobalAveragePool(_) => (vec![Form::Either], IMAGE),
+        Op::Expand(_) => (inputs.iter().map(stretched).collect(), Form::Mixed),
+        Op::Clip(_) | Op::MaskMul(_) | Op::RangeMask(_) => (vec![Form::Mixed; count], Form::Mixed),
+        Op::Concat(_) => (vec![Form::Shared; count], Form::Shared),
+        Op::AxisFilter(_) | Op::ReduceMax(_) | Op::ReduceSum(_) => {
+            (vec![Form::Floats; count], Form::Floats)
+        }
         Op::Gemm(gemm) => {
             // Its own are the rows, the weights and the bias.
             let (rows, out) = if rank == 2 {
@@ -62,9 +112,13 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
         | Op::Softmax(_)
         | Op::SoftmaxGradient(_) => (vec![FLAT; count], FLAT),
         Op::Flatten(_) | Op::Reshape(_) | Op::Transpose(_) => (vec![Form::Free; count], Form::Free),
-        Op::Relayout(Relayout { flat }) => {
-            let to = if *flat { Class::Flat } else { Class::Image };
-            (vec![Form::Fixed(to.other())], Form::Fixed(to))
+        Op::Relayout(relayout) => {
+            let to = match relayout {
+                Relayout { flat: true, .. } => Class::Flat,
+                Relayout { half: true, .. } => Class::Half,
+                _ => Class::Image,
+            };
+            (vec![Form::Converted(to)], Form::Fixed(to))
         }
         Op::WeightedSum(_) => {
             let mut forms = vec![IMAGE; count];
@@ -84,8 +138,13 @@ pub(crate) struct Assignment {
 }
 
 impl Assignment {
-    /// Assigns a class to every value.
-    pub(crate) fn new(graph: &Graph) -> Self {
+    /// Assigns a class to every value, for a device that multiplies such numbers.
+    pub(crate) fn new(graph: &Graph, precision: Precision) -> Self {
+        // Without bf16, an image is one of floats.
+        let made = |class: Class| match precision {
+            Precision::F32 => class.of_floats(),
+            Precision::Bf16 => class,
+        };
         let wanted = wanted(graph);
         let mut values = vec![Class::Image; graph.values().len()];
         let mut operands = Vec::with_capacity(graph.nodes().len());
@@ -94,17 +153,12 @@ impl Assignment {
             let asked = node.outputs.iter().find_map(|v| wanted[v.index()]);
             let shared = shared(graph, node, &inputs, &values).or(asked);
             let shared = shared.unwrap_or(Class::Image);
-            let class = |form: Form, free: Class| match form {
-                Form::Fixed(class) => class,
-                Form::Shared => shared,
-                Form::Free => free,
-            };
             let read = node.inputs.iter().zip(&inputs);
-            let read = read.map(|(v, form)| class(*form, values[v.index()]));
+            let read = read.map(|(v, form)| made(form.class(shared, values[v.index()])));
             operands.push(read.collect());
             for v in &node.outputs {
-                let free = wanted[v.index()].unwrap_or(Class::Image);
-                values[v.index()] = class(outputs, free);
+                let own = wanted[v.index()].unwrap_or(Class::Image);
+                values[v.index()] = made(outputs.class(shared, own));
             }
         }
         Self { values, operands }
@@ -123,7 +177,7 @@ impl Assignment {
     /// Whether a value has another class than is wanted.
     fn differs(&self, graph: &Graph, v: ValueId, wanted: Class) -> bool {
         let computed = graph.constant_tensor(v).is_none();
-        computed && self.value(v) != wanted && Class::matters(&graph.fact(v).shape)
+        computed && Class::differ(self.value(v), wanted, graph.fact(v))
     }
 
     /// Whether every node can read every value as it lies, and every output
@@ -155,12 +209,7 @@ fn wanted(graph: &Graph) -> Vec<Option<Class>> {
         let asked = node.outputs.iter().find_map(|v| wanted[v.index()]);
         let (inputs, _) = node_forms(graph, node);
         for (v, form) in node.inputs.iter().zip(inputs) {
-            let opinion = match form {
-                Form::Fixed(class) => Some(class),
-                Form::Shared => asked,
-                Form::Free => None,
-            };
-            wanted[v.index()] = opinion.or(wanted[v.index()]);
+            wanted[v.index()] = form.wanted(asked).or(wanted[v.index()]);
         }
     }
     wanted
@@ -176,7 +225,8 @@ fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Optio
     };
     let operands = || {
         let all = node.inputs.iter().zip(forms);
-        let shared = all.filter(|(_, form)| **form == Form::Shared);
+        let shared =
+            all.filter(|(_, form)| matches!(form, Form::Shared | Form::Floats | Form::Mixed));
         shared.map(|(v, _)| *v).filter(decides)
     };
     // All axes but the batch's: the classes do not depend on it.
@@ -189,8 +239,8 @@ fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Optio
 ///
 /// # Errors
 /// None on a graph that exists; inference runs again.
-pub(crate) fn convert(graph: Arc<Graph>) -> Result<Arc<Graph>, GraphError> {
-    let assignment = Assignment::new(&graph);
+pub(crate) fn convert(graph: Arc<Graph>, precision: Precision) -> Result<Arc<Graph>, GraphError> {
+    let assignment = Assignment::new(&graph, precision);
     if assignment.is_consistent(&graph) {
         return Ok(graph);
     }
@@ -211,8 +261,8 @@ struct Rewriting<'a> {
     new: Graph,
     /// Where the old values are.
     map: Vec<Option<ValueId>>,
-    /// Old values in the class that they are not made in.
-    converted: HashMap<ValueId, ValueId>,
+    /// Old values in classes that they are not made in.
+    converted: HashMap<(ValueId, Class), ValueId>,
 }
 
 impl Rewriting<'_> {
@@ -255,13 +305,16 @@ impl Rewriting<'_> {
         if !self.assignment.differs(self.old, v, class) {
             return Ok(made);
         }
-        if let Some(converted) = self.converted.get(&v) {
+        if let Some(converted) = self.converted.get(&(v, class)) {
             return Ok(*converted);
         }
-        let flat = class == Class::Flat;
+        let to = Relayout {
+            flat: class == Class::Flat,
+            half: class == Class::Half,
+        };
         let name = self.old.value(v).name.clone();
-        let converted = self.new.push(name, Relayout { flat }, &[made])?[0];
-        self.converted.insert(v, converted);
+        let converted = self.new.push(name, to, &[made])?[0];
+        self.converted.insert((v, class), converted);
         Ok(converted)
     }
 }
@@ -323,22 +376,23 @@ mod tests {
     #[test]
     fn a_converted_graph_is_consistent() {
         let mut conversions = 0;
-        for seed in 0..2000 {
+        for seed in 0..4000 {
+            let precision = [Precision::F32, Precision::Bf16][seed as usize % 2];
             let graph = Arc::new(draw(seed, 2 + seed % 15).unwrap());
-            let converted = convert(Arc::clone(&graph)).unwrap();
-            let again = Assignment::new(&converted);
+            let converted = convert(Arc::clone(&graph), precision).unwrap();
+            let again = Assignment::new(&converted, precision);
             assert!(again.is_consistent(&converted), "seed {seed}");
             assert!(Arc::ptr_eq(
-                &convert(Arc::clone(&converted)).unwrap(),
+                &convert(Arc::clone(&converted), precision).unwrap(),
                 &converted
             ));
             conversions += converted.nodes().len() - graph.nodes().len();
-            // A value is converted once.
+            // A value is converted once to a class.
             let relayouts = converted.nodes().iter().filter_map(|n| match n.op {
-                Op::Relayout(_) => Some(n.inputs[0]),
+                Op::Relayout(to) => Some((n.inputs[0], to.flat, to.half)),
                 _ => None,
             });
-            let mut relayouts: Vec<ValueId> = relayouts.collect();
+            let mut relayouts: Vec<_> = relayouts.collect();
             let count = relayouts.len();
             relayouts.sort();
             relayouts.dedup();
@@ -359,6 +413,9 @@ mod tests {
         let row = graph.push("row", Softmax { axis: 1 }, &[row]).unwrap()[0];
         graph.set_outputs(&[z, line, row]);
         let graph = Arc::new(graph);
-        assert!(Arc::ptr_eq(&convert(Arc::clone(&graph)).unwrap(), &graph));
+        assert!(Arc::ptr_eq(
+            &convert(Arc::clone(&graph), Precision::Bf16).unwrap(),
+            &graph
+        ));
     }
 }

@@ -3,7 +3,7 @@ use crate::assign::{Assignment, convert};
 use crate::executable::CpuExecutable;
 use crate::kernels::Context;
 use crate::kernels::heat::BasisCache;
-use crate::layout::{Class, Layout, storage_bytes};
+use crate::layout::{Class, Layout, Precision, storage_bytes};
 use crate::pack::PackCache;
 use crate::pool::Pool;
 use crate::select::{Signature, select, unsupported};
@@ -27,6 +27,10 @@ pub struct CpuOptions {
     pub threads: Option<usize>,
     /// The instruction set; the fastest that there is if `None`.
     pub isa: Option<Isa>,
+    /// What convolutions and products multiply. Where an instruction set is
+    /// given, one without the instructions for it computes the same with
+    /// others, for tests.
+    pub precision: Precision,
 }
 
 /// What executables share.
@@ -40,6 +44,7 @@ pub(crate) struct Caches {
 pub struct CpuDevice {
     capabilities: Capabilities,
     pub(crate) backend: Backend,
+    pub(crate) precision: Precision,
     pub(crate) pool: Pool,
     caches: Caches,
     /// Working memory that no execution uses now.
@@ -60,21 +65,31 @@ impl CpuDevice {
     /// # Errors
     /// [`DeviceError::Threads`] when there are too many threads or they cannot
     /// be started, [`DeviceError::Unsupported`] when the processor lacks the
-    /// instruction set.
+    /// instruction set, [`DeviceError::Precision`] when it lacks the
+    /// instructions for the precision.
     pub fn with(options: CpuOptions) -> Result<Self, DeviceError> {
         let available = Isa::available();
         let isa = options
             .isa
             .or(available.first().copied())
             .unwrap_or(Isa::Scalar);
-        let backend = Backend::new(isa).ok_or_else(|| {
+        let names = || {
             let names: Vec<&str> = available.iter().map(|i| i.name()).collect();
-            DeviceError::Unsupported {
-                device: "cpu",
-                op: isa.name(),
-                reason: format!("this processor has {}", names.join(", ")),
-            }
+            names.join(", ")
+        };
+        let backend = Backend::new(isa).ok_or_else(|| DeviceError::Unsupported {
+            device: "cpu",
+            op: isa.name(),
+            reason: format!("this processor has {}", names()),
         })?;
+        let precision = options.precision;
+        if precision == Precision::Bf16 && options.isa.is_none() && !backend.has_bf16() {
+            return Err(DeviceError::Precision {
+                device: "cpu",
+                precision: precision.name(),
+                reason: format!("this processor has {}, but not avx512_bf16", names()),
+            });
+        }
         let threads = options.threads.unwrap_or_else(|| {
             let all = std::thread::available_parallelism().map_or(1, usize::from);
             all.min(MAX_THREADS)
@@ -83,17 +98,23 @@ impl CpuDevice {
             return Err(DeviceError::Threads(threads));
         }
         let pool = Pool::new(threads)?;
+        let mut features: Vec<String> = available.iter().map(ToString::to_string).collect();
+        if backend.has_bf16() {
+            features.push("avx512_bf16".to_owned());
+        }
         let capabilities = Capabilities {
             kind: DeviceKind::Cpu,
             name: host::processor(),
             isa: isa.name().to_owned(),
+            precision: precision.name().to_owned(),
             threads: pool.count(),
             memory: host::memory(),
-            features: available.iter().map(ToString::to_string).collect(),
+            features,
         };
         Ok(Self {
             capabilities,
             backend,
+            precision,
             pool,
             caches: Caches::default(),
             arenas: Mutex::default(),
@@ -124,7 +145,7 @@ impl CpuDevice {
         let executable = executable.as_any().downcast_ref::<CpuExecutable>();
         let foreign = DeviceError::Foreign("the executable");
         let executable = executable
-            .filter(|e| e.backend == self.backend)
+            .filter(|e| e.backend == self.backend && e.precision == self.precision)
             .ok_or(foreign)?;
         check_bindings(executable.plan().graph(), inputs, outputs)?;
         let read = inputs.iter().map(|b| Ok(storage(b)?.bytes()));
@@ -185,17 +206,18 @@ impl Device for CpuDevice {
         let pushed = graph.push("", op.clone(), &inputs);
         let outputs = pushed.map_err(|e| unsupported(op, e.to_string()))?;
         graph.set_outputs(&outputs);
-        let graph = convert(Arc::new(graph))?;
-        let assignment = Assignment::new(&graph);
+        let graph = convert(Arc::new(graph), self.precision)?;
+        let assignment = Assignment::new(&graph, self.precision);
         for i in 0..graph.nodes().len() {
-            select(&Signature::new(&graph, &assignment, i)?, self.backend.isa())?;
+            let signature = Signature::new(&graph, &assignment, i)?;
+            select(&signature, self.backend.isa(), self.precision)?;
         }
         Ok(())
     }
 
     fn plan(&self, graph: Arc<Graph>) -> Result<Plan, DeviceError> {
-        let graph = convert(graph)?;
-        let assignment = Assignment::new(&graph);
+        let graph = convert(graph, self.precision)?;
+        let assignment = Assignment::new(&graph, self.precision);
         let bytes = |v| storage_bytes(graph.fact(v), assignment.value(v));
         let all = Arc::clone(&graph);
         Ok(Plan::by_value(all, bytes, AlignedBuffer::ALIGNMENT)?)
@@ -205,6 +227,7 @@ impl Device for CpuDevice {
         Ok(Arc::new(CpuExecutable::new(
             plan,
             self.backend,
+            self.precision,
             self.pool.count(),
             &self.caches,
         )?))

@@ -2,9 +2,10 @@ use crate::arch::Backend;
 use crate::assign::Assignment;
 use crate::device::Caches;
 use crate::kernels::{Context, Kernel};
-use crate::layout::{Class, Layout, storage_bytes};
+use crate::layout::{Class, Layout, Precision, storage_bytes};
 use crate::operands::{Operands, Workspace, borrow};
 use crate::select::{Signature, select};
+use crate::simd::round;
 use limpid_device::{DeviceError, Executable, Timing};
 use limpid_graph::{Location, Plan, ValueId};
 use limpid_tensor::AlignedBuffer;
@@ -35,6 +36,7 @@ struct Step {
 pub(crate) struct CpuExecutable {
     plan: Plan,
     pub(crate) backend: Backend,
+    pub(crate) precision: Precision,
     steps: Vec<Step>,
     constants: Vec<AlignedBuffer>,
     /// Floats of working memory for the kernel that wants most.
@@ -85,8 +87,16 @@ impl Placer<'_> {
         let tensor = graph
             .constant_tensor(value)
             .ok_or(DeviceError::Foreign("the plan"))?;
-        let mut storage = AlignedBuffer::zeroed(storage_bytes(graph.fact(value), class)?)?;
-        Layout::new(tensor.shape(), class)?.load_c(tensor.data(), storage.as_mut_slice());
+        let fact = graph.fact(value);
+        let mut storage = AlignedBuffer::zeroed(storage_bytes(fact, class)?)?;
+        let layout = Layout::new(tensor.shape(), class)?;
+        match class.precision(fact) {
+            Precision::F32 => layout.load_c(tensor.data(), storage.as_mut_slice()),
+            Precision::Bf16 => {
+                let numbers = storage.as_mut_slice();
+                layout.place_c(|element, lane| numbers[lane] = round(tensor.data()[element]));
+            }
+        }
         self.constants.push(storage);
         self.known.insert((value, class), self.constants.len() - 1);
         Ok(self.constants.len() - 1)
@@ -97,11 +107,12 @@ impl CpuExecutable {
     pub(crate) fn new(
         plan: Plan,
         backend: Backend,
+        precision: Precision,
         threads: usize,
         caches: &Caches,
     ) -> Result<Self, DeviceError> {
         let graph = plan.graph();
-        let assignment = Assignment::new(graph);
+        let assignment = Assignment::new(graph, precision);
         if !assignment.is_consistent(graph) {
             return Err(DeviceError::Foreign("the plan"));
         }
@@ -114,10 +125,11 @@ impl CpuExecutable {
         for step in plan.steps() {
             let node = step.node;
             let signature = Signature::new(graph, &assignment, step.index)?;
-            let mut kernel = select(&signature, backend.isa()).map_err(|e| DeviceError::Node {
-                node: node.name.clone(),
-                source: Box::new(e),
-            })?;
+            let mut kernel =
+                select(&signature, backend.isa(), precision).map_err(|e| DeviceError::Node {
+                    node: node.name.clone(),
+                    source: Box::new(e),
+                })?;
             let constants: Vec<_> = node
                 .inputs
                 .iter()
@@ -150,6 +162,7 @@ impl CpuExecutable {
             workspace: workspaces.max().unwrap_or(0),
             plan,
             backend,
+            precision,
             steps,
             constants,
         })

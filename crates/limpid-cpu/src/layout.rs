@@ -9,17 +9,76 @@
 //!   order, padded to a multiple of sixteen. So do values of the shape of an
 //!   image that are none, such as tokens and scores: a value's [`Class`] says
 //!   which it is.
+//! - Where the device computes in bf16, images in blocks of more than a pixel
+//!   are made of bf16 if an operator asks for it ([`Class::Half`]); everything
+//!   else is made of floats.
 //! - Masks have a 16-bit word for every sixteen lanes of the float value that
 //!   they belong to, the first lane in the lowest bit. Bytes have one for each
 //!   of its lanes.
 //! - Words of 32 bits lie in C order.
 
+use crate::Isa;
+use crate::arch::Backend;
+use crate::arch::number::Number;
 use crate::simd::LANES;
+use half::bf16;
 use limpid_graph::Fact;
 use limpid_tensor::{DType, Shape, TensorError};
 
 /// Images of up to this many channels are not put in blocks.
 const PLANAR: usize = 4;
+
+/// The numbers that convolutions and products multiply, and images are made of
+/// between them. Sums are floats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32-bit IEEE floats.
+    #[default]
+    F32,
+    /// The upper halves of such floats, to nearest even.
+    Bf16,
+}
+
+impl Precision {
+    /// Those for which this processor has instructions.
+    ///
+    /// ```
+    /// use limpid_cpu::Precision;
+    /// assert!(Precision::available().contains(&Precision::F32));
+    /// ```
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let backend = Isa::available().first().copied().and_then(Backend::new);
+        let bf16 = backend.is_some_and(Backend::has_bf16).then_some(Self::Bf16);
+        [Self::F32].into_iter().chain(bf16).collect()
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The bytes of a number.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::Bf16 => size_of::<bf16>(),
+        }
+    }
+
+    /// Products that one instruction adds to a sum.
+    pub(crate) fn group(self) -> usize {
+        match self {
+            Self::F32 => f32::GROUP,
+            Self::Bf16 => bf16::GROUP,
+        }
+    }
+}
 
 /// What a value is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,21 +86,40 @@ pub(crate) enum Class {
     /// An image: in blocks of channels where its shape has them. Inputs and
     /// outputs of a graph are images.
     Image,
+    /// An image of bf16 where it is one in blocks of more than a pixel.
+    Half,
     /// Numbers in C order.
     Flat,
 }
 
 impl Class {
-    /// The other one.
-    pub(crate) fn other(self) -> Self {
+    /// The class of the same layout whose values are made of floats.
+    pub(crate) fn of_floats(self) -> Self {
         match self {
-            Self::Image => Self::Flat,
-            Self::Flat => Self::Image,
+            Self::Half => Self::Image,
+            class => class,
         }
     }
 
-    /// Whether a value of this shape lies differently in the two classes. The
-    /// answer does not depend on the batch.
+    /// Of what a value of this class is made.
+    pub(crate) fn precision(self, fact: &Fact) -> Precision {
+        match (self, &fact.shape[..]) {
+            (Self::Half, [_, c, h, w]) if fact.dtype == DType::F32 && *c > PLANAR && h * w > 1 => {
+                Precision::Bf16
+            }
+            _ => Precision::F32,
+        }
+    }
+
+    /// Whether a value lies differently in two classes. The answer does not
+    /// depend on the batch.
+    pub(crate) fn differ(a: Self, b: Self, fact: &Fact) -> bool {
+        (a == Self::Flat) != (b == Self::Flat) && Self::matters(&fact.shape)
+            || a.precision(fact) != b.precision(fact)
+    }
+
+    /// Whether a value of this shape lies differently in C order and as an
+    /// image. The answer does not depend on the batch.
     pub(crate) fn matters(shape: &Shape) -> bool {
         match *shape.dims() {
             [_, c] => c % LANES != 0,
@@ -199,7 +277,7 @@ pub(crate) fn storage_bytes(fact: &Fact, class: Class) -> Result<usize, TensorEr
     Ok(match fact.dtype {
         DType::Bits => lanes()? / LANES * size_of::<u16>(),
         DType::U8 => lanes()?,
-        DType::F32 => lanes()? * size_of::<f32>(),
+        DType::F32 => lanes()? * class.precision(fact).bytes(),
         _ => {
             let bytes = fact.shape.elements()?.checked_mul(size_of::<u32>());
             bytes.ok_or_else(|| TensorError::Overflow(fact.shape.clone()))?

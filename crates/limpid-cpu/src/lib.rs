@@ -47,4 +47,5 @@ mod simd;
 
 pub use device::{CpuDevice, CpuOptions};
 pub use isa::{Isa, UnknownIsa};
+pub use layout::Precision;
 pub use peak::{Peak, PeakMeter};

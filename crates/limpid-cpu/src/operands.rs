@@ -1,5 +1,7 @@
 //! The values that a step reads and writes, as slices.
 
+use crate::arch::store::Numbers;
+use crate::layout::Precision;
 use bytemuck::Pod;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -53,13 +55,21 @@ impl<'a> Operands<'a> {
         bytemuck::cast_slice(self.inputs[i])
     }
 
+    /// An input of numbers of this precision.
+    pub(crate) fn numbers(&self, i: usize, precision: Precision) -> Numbers<'a> {
+        match precision {
+            Precision::F32 => Numbers::F32(self.input(i)),
+            Precision::Bf16 => Numbers::Bf16(self.input(i)),
+        }
+    }
+
     /// The first output.
-    pub(crate) fn output(&mut self) -> &mut [f32] {
+    pub(crate) fn output<O: Pod>(&mut self) -> &mut [O] {
         bytemuck::cast_slice_mut(self.outputs[0])
     }
 
     /// The first output, and the second where there is one.
-    pub(crate) fn outputs<T: Pod>(&mut self) -> (&mut [f32], &mut [T]) {
+    pub(crate) fn outputs<O: Pod, T: Pod>(&mut self) -> (&mut [O], &mut [T]) {
         match &mut self.outputs[..] {
             [first, second, ..] => (
                 bytemuck::cast_slice_mut(first),

@@ -2,7 +2,10 @@
 
 use crate::arch::tile::MAX_VECTORS;
 use crate::kernels::kernel_matrix;
+use crate::layout::Precision;
 use crate::simd::LANES;
+use crate::simd::round;
+use half::bf16;
 use limpid_tensor::{AlignedBuffer, Tensor, TensorError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -28,6 +31,8 @@ pub(crate) struct PackSpec {
     pub(crate) winograd: usize,
     /// Every tap of a block of outputs is a block of outputs of its own.
     pub(crate) spread: bool,
+    /// Of what its numbers are. A depthwise pack's are floats.
+    pub(crate) precision: Precision,
 }
 
 /// A few vectors of output channels that are computed together.
@@ -50,9 +55,10 @@ pub(crate) struct Tile {
 }
 
 impl PackSpec {
-    /// The tiles, and the floats of the pack.
+    /// The tiles, and the numbers of the pack.
     ///
-    /// A tile is `[block][tap][input channel][vector][16]`. Output blocks are
+    /// A tile is `[block][tap][input channel][vector][16]`, of bf16
+    /// `[block][tap][pair of channels][vector][16][2]`. Output blocks are
     /// dealt out as evenly as possible. A grouped convolution's tile reads all
     /// blocks that its groups touch, with weights of zero across groups.
     pub(crate) fn tiles(&self) -> (Vec<Tile>, usize) {
@@ -71,6 +77,7 @@ impl PackSpec {
             let reads = high.div_ceil(LANES) - input;
             let last = high - (input + reads.max(1) - 1) * LANES;
             let room = if reads > 1 { LANES } else { last };
+            let room = room.next_multiple_of(self.precision.group());
             tiles.push(Tile {
                 first,
                 vectors,
@@ -151,22 +158,30 @@ impl PackSpec {
         if self.depthwise {
             return self.pack_depthwise(weights);
         }
-        if self.spread {
-            return self.pack_spread(weights);
-        }
         if self.winograd > 0 {
             return self.pack_winograd(weights);
         }
-        let (tiles, len) = self.tiles();
+        let all = if self.spread { self.matrix() } else { *self };
+        let (tiles, len) = all.tiles();
         let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
-        let out = buffer.as_mut_slice::<f32>();
-        if self.groups == 1 && self.taps == 1 {
-            self.pack_matrix(&tiles, weights, out);
+        self.pack_dense(&tiles, weights, buffer.as_mut_slice());
+        if self.precision == Precision::F32 {
             return Ok(buffer);
         }
+        let mut rounded = AlignedBuffer::zeroed(len * size_of::<bf16>())?;
+        pair_up(&tiles, buffer.as_slice(), rounded.as_mut_slice());
+        Ok(rounded)
+    }
+
+    fn pack_dense(&self, tiles: &[Tile], weights: &[f32], out: &mut [f32]) {
+        if self.spread {
+            return self.pack_spread(tiles, weights, out);
+        }
+        if self.groups == 1 && self.taps == 1 {
+            return self.pack_matrix(tiles, weights, out);
+        }
         if self.groups == 1 {
-            self.pack_window(&tiles, weights, out);
-            return Ok(buffer);
+            return self.pack_window(tiles, weights, out);
         }
         for t in tiles {
             let row = t.vectors * LANES;
@@ -183,7 +198,6 @@ impl PackSpec {
                 }
             }
         }
-        Ok(buffer)
     }
 
     /// Packs the window of one group: a tile is `[block][tap][input][vector][16]`.
@@ -233,11 +247,8 @@ impl PackSpec {
         }
     }
 
-    /// The pack of a transposed convolution whose taps are spread.
-    fn pack_spread(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
-        let (tiles, len) = self.matrix().tiles();
-        let mut buffer = AlignedBuffer::zeroed(len * size_of::<f32>())?;
-        let out = buffer.as_mut_slice::<f32>();
+    /// Packs a transposed convolution whose taps are spread.
+    fn pack_spread(&self, tiles: &[Tile], weights: &[f32], out: &mut [f32]) {
         for (input, weights) in weights.chunks(self.outputs * self.taps).enumerate() {
             for (t, vector) in tiles
                 .iter()
@@ -254,7 +265,6 @@ impl PackSpec {
                 }
             }
         }
-        Ok(buffer)
     }
 
     /// For every point a pack of one tap: the kernel's values there, computed in f64.
@@ -313,6 +323,26 @@ impl PackSpec {
             }
         }
         Ok(buffer)
+    }
+}
+
+/// Interleaves and rounds the weights of each two input channels.
+pub(crate) fn pair_up(tiles: &[Tile], pack: &[f32], out: &mut [bf16]) {
+    let ends = tiles.iter().skip(1).map(|t| t.at).chain([pack.len()]);
+    for (t, end) in tiles.iter().zip(ends) {
+        let row = t.vectors * LANES;
+        let from = pack[t.at..end].chunks_exact(2 * row);
+        for (to, from) in out[t.at..end].chunks_exact_mut(2 * row).zip(from) {
+            let (first, second) = from.split_at(row);
+            for (to, (a, b)) in to
+                .as_chunks_mut()
+                .0
+                .iter_mut()
+                .zip(first.iter().zip(second))
+            {
+                *to = [round(*a), round(*b)];
+            }
+        }
     }
 }
 
@@ -375,6 +405,7 @@ mod tests {
             depthwise: false,
             winograd: 0,
             spread: false,
+            precision: Precision::F32,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::kernels::rearrange::Rearrange;
 use crate::kernels::reduce::{GlobalAveragePool, ReduceKernel};
 use crate::kernels::separable::Separable;
 use crate::kernels::{Kernel, batch_norm::BatchNorm};
-use crate::layout::Layout;
+use crate::layout::{Layout, Precision};
 use limpid_device::DeviceError;
 use limpid_graph::{Fact, Graph, Op};
 use limpid_tensor::{Shape, TensorError};
@@ -31,6 +31,10 @@ pub(crate) struct Signature<'a> {
     pub(crate) read: Vec<Layout>,
     /// The layouts of the outputs.
     pub(crate) written: Vec<Layout>,
+    /// Of what the inputs are made.
+    pub(crate) reads: Vec<Precision>,
+    /// Of what the outputs are made.
+    pub(crate) writes: Vec<Precision>,
 }
 
 impl<'a> Signature<'a> {
@@ -50,9 +54,15 @@ impl<'a> Signature<'a> {
         let read = read.map(|(fact, class)| Layout::new(&fact.shape, *class));
         let written = node.outputs.iter();
         let written = written.map(|v| Layout::new(&graph.fact(*v).shape, assignment.value(*v)));
+        let reads = inputs.iter().zip(classes);
+        let writes = node.outputs.iter();
         Ok(Self {
             op: &node.op,
             read: read.collect::<Result<_, _>>()?,
+            reads: reads.map(|(fact, class)| class.precision(fact)).collect(),
+            writes: writes
+                .map(|v| assignment.value(*v).precision(graph.fact(*v)))
+                .collect(),
             inputs,
             outputs: node.outputs.iter().map(|v| graph.fact(*v)).collect(),
             written: written.collect::<Result<_, _>>()?,
@@ -79,36 +89,30 @@ pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
     }
 }
 
-/// The kernel of a node.
+/// The kernel of a node, on a device that multiplies such numbers.
 ///
 /// # Errors
 /// [`DeviceError::Unsupported`] where there is none.
-pub(crate) fn select(s: &Signature<'_>, isa: Isa) -> Result<Box<dyn Kernel>, DeviceError> {
+pub(crate) fn select(
+    s: &Signature<'_>,
+    isa: Isa,
+    precision: Precision,
+) -> Result<Box<dyn Kernel>, DeviceError> {
     let no_layout = || unsupported(s.op, "its operands are no images".into());
     let x = s.shape(0);
-    let window = |own: usize| {
-        let layouts = [s.read[0], s.read[1], s.written[0]];
-        ([x, s.shape(1)], layouts, own == 3)
-    };
     let vectors = isa.tile_vectors();
     Ok(match s.op {
-        Op::Conv(conv) => {
-            let own = s.inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled);
-            let (shapes, layouts, bias) = window(own);
-            let kernel = ConvKernel::conv(conv, shapes, layouts, bias, vectors);
-            Box::new(kernel.ok_or_else(no_layout)?)
-        }
+        Op::Conv(conv) => Box::new(ConvKernel::conv(conv, s, vectors).ok_or_else(no_layout)?),
         Op::ConvTranspose(conv) => {
-            let own = s.inputs.len() - conv.epilogue.inputs() - usize::from(conv.scaled);
-            let (shapes, layouts, bias) = window(own);
-            let kernel = ConvKernel::transpose(conv, shapes, layouts, bias, vectors);
-            Box::new(kernel.ok_or_else(no_layout)?)
+            Box::new(ConvKernel::transpose(conv, s, vectors).ok_or_else(no_layout)?)
         }
-        Op::Gemm(gemm) => Box::new(GemmKernel::new(gemm, s, vectors)),
+        Op::Gemm(gemm) => Box::new(GemmKernel::new(gemm, s, vectors, precision)),
         Op::MatMul(product) => Box::new(MatMulKernel::new(*product, s, vectors)),
         Op::Clip(clip) => Box::new(Elementwise::clip(clip, s)),
-        Op::RangeMask(m) => Box::new(RangeMask(m.clip.lower(), m.clip.upper())),
-        Op::MaskMul(_) => Box::new(MaskMul),
+        Op::RangeMask(m) => Box::new(RangeMask::new(&m.clip, s)),
+        Op::MaskMul(_) => Box::new(MaskMul {
+            precisions: [s.reads[0], s.writes[0]],
+        }),
         Op::AxisFilter(filter) => Box::new(AxisFilterKernel::new(filter, s).ok_or_else(no_layout)?),
         Op::Concat(concat) => Box::new(ConcatKernel::new(*concat, s).ok_or_else(no_layout)?),
         Op::Expand(_) => Box::new(Rearrange::stretch(s)),
@@ -136,7 +140,10 @@ pub(crate) fn select(s: &Signature<'_>, isa: Isa) -> Result<Box<dyn Kernel>, Dev
             layout: planes(x, s.read[0]),
             channels: x[1],
         }),
-        Op::GlobalAveragePool(_) => Box::new(GlobalAveragePool(planes(x, s.read[0]))),
+        Op::GlobalAveragePool(_) => Box::new(GlobalAveragePool {
+            layout: planes(x, s.read[0]),
+            reads: s.reads[0],
+        }),
         Op::GaussianNoise(noise) => Box::new(Noise {
             input: s.read[0],
             output: s.written[0],

@@ -1,7 +1,24 @@
 //! The vector that kernels are written over.
 
+use half::bf16;
+
 /// Lanes of the logical vector, on every instruction set.
 pub(crate) const LANES: usize = 16;
+
+/// The float that a bf16 stands for.
+#[inline(always)]
+pub(crate) fn widen(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
+
+/// The bf16 nearest to a float, the even one of two; what is no number stays so.
+#[inline(always)]
+pub(crate) fn round(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let quiet = bits >> 16 | 0x40;
+    bf16::from_bits((if x.is_nan() { quiet } else { nearest }) as u16)
+}
 
 /// An instruction set's vector of sixteen floats. A value of an implementing
 /// type is the proof that the processor has the instructions.
@@ -10,6 +27,9 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
+
+    /// Sixteen pairs of bf16.
+    type Pairs: Copy;
 
     /// Whether the registers hold tiles of up to four vectors of channels; else of one.
     const WIDE: bool;
@@ -34,7 +54,50 @@ pub(crate) trait Simd: Copy {
     /// `v` in the lanes that are set, 0 in the others.
     fn keep(self, v: Self::V, lanes: u16) -> Self::V;
     /// Asks for the line of this address, which need not be one of ours.
-    fn prefetch(self, _at: *const f32) {}
+    fn prefetch<T>(self, _at: *const T) {}
+
+    /// A pair of bf16, the first in the lower half, in all lanes.
+    fn splat_pair(self, pair: u32) -> Self::Pairs;
+    fn load_pairs(self, from: &[bf16; 2 * LANES]) -> Self::Pairs;
+    /// c + a.0 * b.0 + a.1 * b.1 in f32. How often it rounds, and whether
+    /// numbers below the normal ones count, is the instruction set's matter.
+    fn dot(self, a: Self::Pairs, b: Self::Pairs, c: Self::V) -> Self::V;
+
+    /// Sixteen bf16 as floats.
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::V {
+        self.load(&from.map(widen))
+    }
+
+    /// Rounds to bf16.
+    #[inline(always)]
+    fn store_bf16(self, v: Self::V, to: &mut [bf16; LANES]) {
+        let mut floats = [0.0; LANES];
+        self.store(v, &mut floats);
+        *to = floats.map(round);
+    }
+}
+
+/// The pairs of processors that multiply no bf16: floats, the first ones and
+/// the second ones.
+pub(crate) type Widened<V> = [V; 2];
+
+/// [`Simd::splat_pair`] where pairs are floats.
+#[inline(always)]
+pub(crate) fn splat_widened<S: Simd>(s: S, pair: u32) -> Widened<S::V> {
+    [pair << 16, pair & 0xffff_0000].map(|bits| s.splat(f32::from_bits(bits)))
+}
+
+/// [`Simd::load_pairs`] where pairs are floats.
+#[inline(always)]
+pub(crate) fn load_widened<S: Simd>(s: S, from: &[bf16; 2 * LANES]) -> Widened<S::V> {
+    [0, 1].map(|half| s.load(&std::array::from_fn(|l| widen(from[2 * l + half]))))
+}
+
+/// [`Simd::dot`] where pairs are floats.
+#[inline(always)]
+pub(crate) fn dot_widened<S: Simd>(s: S, a: Widened<S::V>, b: Widened<S::V>, c: S::V) -> S::V {
+    s.fma(a[1], b[1], s.fma(a[0], b[0], c))
 }
 
 /// Work that is written over [`Simd`]. Its `run` and what that calls are
@@ -42,4 +105,42 @@ pub(crate) trait Simd: Copy {
 pub(crate) trait Vectorize {
     type Output;
     fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Rounds numbers.
+pub(crate) struct Round<'a>(pub(crate) &'a [f32], pub(crate) &'a mut [bf16]);
+
+impl Vectorize for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (from, from_tail) = self.0.as_chunks::<LANES>();
+        let (to, to_tail) = self.1.as_chunks_mut::<LANES>();
+        for (from, to) in from.iter().zip(to) {
+            s.store_bf16(s.load(from), to);
+        }
+        for (from, to) in from_tail.iter().zip(to_tail) {
+            *to = round(*from);
+        }
+    }
+}
+
+/// Widens numbers.
+pub(crate) struct Widen<'a>(pub(crate) &'a [bf16], pub(crate) &'a mut [f32]);
+
+impl Vectorize for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (from, from_tail) = self.0.as_chunks::<LANES>();
+        let (to, to_tail) = self.1.as_chunks_mut::<LANES>();
+        for (from, to) in from.iter().zip(to) {
+            s.store(s.load_bf16(from), to);
+        }
+        for (from, to) in from_tail.iter().zip(to_tail) {
+            *to = widen(*from);
+        }
+    }
 }

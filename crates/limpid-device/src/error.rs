@@ -15,6 +15,16 @@ pub enum DeviceError {
         /// What about it is not supported.
         reason: String,
     },
+    /// The hardware does not compute in a precision.
+    #[error("the device {device} cannot compute in {precision}: {reason}; compute in f32")]
+    Precision {
+        /// The device's name.
+        device: &'static str,
+        /// The precision.
+        precision: &'static str,
+        /// What it has instead.
+        reason: String,
+    },
     /// A node has no kernel.
     #[error("node `{node}`: {source}")]
     Node {

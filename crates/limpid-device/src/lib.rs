@@ -45,6 +45,8 @@ pub struct Capabilities {
     pub name: String,
     /// The instruction set or driver that the kernels use; with it, results are reproducible.
     pub isa: String,
+    /// What convolutions and products multiply.
+    pub precision: String,
     /// Threads that work at once.
     pub threads: usize,
     /// Bytes of memory that it has, where that is known.

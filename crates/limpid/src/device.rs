@@ -1,5 +1,5 @@
 use crate::Error;
-use limpid_cpu::{CpuDevice, CpuOptions};
+use limpid_cpu::{CpuDevice, CpuOptions, Precision};
 use limpid_device::Capabilities;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -56,7 +56,30 @@ impl Device {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cpu(threads: Option<usize>) -> Result<Self, Error> {
-        Self::cpu_with(CpuOptions { threads, isa: None })
+        Self::cpu_in(Precision::F32, threads)
+    }
+
+    /// The processor, whose convolutions and products multiply numbers of this
+    /// precision; see [`Precision::available`]. Sums, scores and maps are f32.
+    ///
+    /// # Errors
+    /// When the processor has no instructions for it, or the threads cannot be
+    /// started.
+    ///
+    /// ```
+    /// use limpid::{Device, Precision};
+    /// for precision in Precision::available() {
+    ///     let device = Device::cpu_in(precision, None)?;
+    ///     assert_eq!(device.capabilities().precision, precision.name());
+    /// }
+    /// # Ok::<(), limpid::Error>(())
+    /// ```
+    pub fn cpu_in(precision: Precision, threads: Option<usize>) -> Result<Self, Error> {
+        Self::cpu_with(CpuOptions {
+            threads,
+            precision,
+            isa: None,
+        })
     }
 
     /// The processor with kernels of a given instruction set, for tests.

@@ -172,7 +172,7 @@ impl Explanation {
             evaluations: attribution.evaluations,
             seed,
             device: capabilities.kind.name().to_owned(),
-            precision: "f32".to_owned(),
+            precision: capabilities.precision.clone(),
             isa: capabilities.isa.clone(),
             seconds,
             crop: crop.map(|c| ManifestCrop {

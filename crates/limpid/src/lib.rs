@@ -35,6 +35,7 @@ pub use evaluation::{
     Summary,
 };
 pub use explanation::{Explanation, Manifest};
+pub use limpid_cpu::Precision;
 pub use limpid_explain::methods::{
     self, AblationCam, AttentionRollout, Baseline, BlurIntegratedGradients, Composite, Deconvnet,
     DeepLift, EigenCam, EigenGradCam, ElementWiseCam, ExpectedGradients, Fuse, GradCam,

@@ -2,12 +2,30 @@
 
 use limpid_graph::reference::RefTensor;
 
-/// The largest accepted sum (a - b)^2 / sum b^2, for f32.
-pub const NMSE: f64 = 1e-9;
+/// The errors that are accepted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// The largest sum (a - b)^2 / sum b^2.
+    pub nmse: f64,
+    /// The largest error of an element, relative to the sum of the absolute
+    /// values of the terms it is a sum of.
+    pub relative: f64,
+}
 
-/// The largest accepted error of an element, relative to the sum of the
-/// absolute values of the terms it is a sum of.
-pub const RELATIVE: f64 = 1e-6;
+impl Tolerance {
+    /// Where numbers are f32.
+    pub const F32: Self = Self {
+        nmse: 1e-9,
+        relative: 1e-6,
+    };
+
+    /// Where products are of bf16, and results and what lies between operators
+    /// may be rounded to it, each time by up to 2^-9.
+    pub const BF16: Self = Self {
+        nmse: 1e-4,
+        relative: 1.0 / 128.0,
+    };
+}
 
 /// How one output is compared. In each of them NaN must meet NaN and an
 /// infinity the same infinity.
@@ -15,10 +33,9 @@ pub const RELATIVE: f64 = 1e-6;
 pub enum Check {
     /// Equal, as whole numbers and masks must be (0 and -0 are equal).
     Exact,
-    /// [`NMSE`] over the output, and for each element an error of at most
-    /// [`RELATIVE`] times its scale: the sum of |a b| where it is a sum of
-    /// products.
-    Close(Vec<f64>),
+    /// A tolerance of the whole output, and of each element relative to its
+    /// scale: the sum of |a b| where it is a sum of products.
+    Close(Vec<f64>, Tolerance),
     /// Equal, but for the elements marked: the mask of a value so near to a
     /// bound that rounding decides on which side it lies.
     Mask(Vec<bool>),
@@ -31,7 +48,7 @@ impl Check {
     pub fn close_to_largest(expected: &RefTensor, slack: f64) -> Self {
         let finite = expected.data.iter().filter(|v| v.is_finite());
         let largest = finite.fold(0.0, |m: f64, v| m.max(v.abs()));
-        Self::Close(vec![largest * slack; expected.data.len()])
+        Self::Close(vec![largest * slack; expected.data.len()], Tolerance::F32)
     }
 
     /// Compares.
@@ -72,22 +89,23 @@ impl Check {
                     }
                 }
             }
-            Self::Close(scale) => {
+            Self::Close(scale, tolerance) => {
+                let Tolerance { nmse, relative } = tolerance;
                 for (i, (found, expected)) in finite() {
                     let (error, scale) = ((found - expected).abs(), scale[i]);
                     // Below the normal numbers of f32 there is no relative precision.
-                    if error > RELATIVE * scale + f64::from(f32::MIN_POSITIVE) {
-                        let relative = error / scale;
+                    if error > relative * scale + f64::from(f32::MIN_POSITIVE) {
+                        let error = error / scale;
                         return Err(format!(
-                            "element {i} is {found} instead of {expected}: an error of {relative:.1e} of its terms, {RELATIVE:.0e} is allowed"
+                            "element {i} is {found} instead of {expected}: an error of {error:.1e} of its terms, {relative:.0e} is allowed"
                         ));
                     }
                 }
                 let error: f64 = finite().map(|(_, (a, b))| (a - b).powi(2)).sum();
                 let size: f64 = finite().map(|(_, (_, b))| b * b).sum();
-                if error > NMSE * size + f64::from(f32::MIN_POSITIVE) {
+                if error > nmse * size + f64::from(f32::MIN_POSITIVE) {
                     return Err(format!(
-                        "a normalised squared error of {:.1e}, {NMSE:.0e} is allowed",
+                        "a normalised squared error of {:.1e}, {nmse:.0e} is allowed",
                         error / size
                     ));
                 }
@@ -122,11 +140,11 @@ mod tests {
     fn an_error_is_measured_by_its_terms() {
         // The terms cancel: an error is judged by their size, not by the sum's.
         let expected = row(&[1e-3, 1000.0]);
-        let check = Check::Close(vec![1e4, 1e4]);
+        let check = Check::Close(vec![1e4, 1e4], Tolerance::F32);
         assert!(check.compare(&[1.5e-3, 1000.0], &expected).is_ok());
         assert!(check.compare(&[2e-2, 1000.0], &expected).is_err());
         // Each element is in bounds, all of them together are not.
-        let check = Check::Close(vec![1e6, 1e6]);
+        let check = Check::Close(vec![1e6, 1e6], Tolerance::F32);
         assert!(check.compare(&[1e-3, 1000.5], &expected).is_err());
     }
 

@@ -2,7 +2,8 @@
 //!
 //! [`run`] takes a device through the cases of every operator, some further
 //! problems and some networks, and holds it to the f64 reference interpreter,
-//! which is fed the same f32 inputs. What is compared, and how closely, is
+//! which is fed the same inputs: f32, or rounded to bf16 where the device
+//! multiplies that. What is compared, and how closely, is
 //! said at [`Check`]; how writes out of bounds are found, in [`guard`].
 //!
 //! ```
@@ -22,8 +23,9 @@ mod perf;
 mod problem;
 mod reference_device;
 mod report;
+mod rounded;
 
-pub use compare::{Check, NMSE, RELATIVE};
+pub use compare::{Check, Tolerance};
 pub use known::{KnownFailure, KnownFailures, KnownFailuresError};
 pub use perf::Measurement;
 pub use problem::{Problem, gradient_problems, test_problems};
@@ -88,6 +90,9 @@ pub fn run(device: &dyn Device, mode: Mode, options: &Options) -> Report {
         Mode::Gradient => gradient_problems(),
         Mode::Perf => perf::problems(),
     };
+    if device.capabilities().precision == "bf16" {
+        problems = problems.iter().map(Problem::rounded).collect();
+    }
     if let Some(filter) = &options.filter {
         problems.retain(|p| p.name.contains(filter.as_str()));
     }

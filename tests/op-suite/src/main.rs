@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use limpid_cpu::{CpuDevice, CpuOptions, Isa};
+use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
 use limpid_device::Device;
 use limpid_op_suite::{KnownFailures, Mode, Options, ReferenceDevice, run};
 use std::io::Write;
@@ -16,6 +16,10 @@ struct Arguments {
     /// The processor's instruction set [default: all that it has], or `reference`
     #[arg(long)]
     isa: Option<String>,
+    /// What convolutions and products multiply; on an instruction set without
+    /// it, others compute the same
+    #[arg(long, value_parser = ["f32", "bf16"], default_value = "f32")]
+    precision: String,
     /// Threads [default: the processor's]
     #[arg(long)]
     threads: Option<usize>,
@@ -49,10 +53,17 @@ fn main() -> Result<()> {
         measure_for: Duration::from_millis(arguments.measure),
     };
     let mut devices: Vec<Box<dyn Device>> = Vec::new();
+    let precision = if arguments.precision == "bf16" {
+        Precision::Bf16
+    } else {
+        Precision::F32
+    };
     let cpu = |isa: Isa| -> Result<Box<dyn Device>> {
-        let isa = Some(isa);
-        let threads = arguments.threads;
-        Ok(Box::new(CpuDevice::with(CpuOptions { threads, isa })?))
+        Ok(Box::new(CpuDevice::with(CpuOptions {
+            threads: arguments.threads,
+            isa: Some(isa),
+            precision,
+        })?))
     };
     match arguments.isa.as_deref() {
         Some("reference") => devices.push(Box::new(ReferenceDevice::new())),
@@ -69,8 +80,8 @@ fn main() -> Result<()> {
         let what = device.capabilities();
         writeln!(
             out,
-            "{} ({}), {} threads",
-            what.name, what.isa, what.threads
+            "{} ({}, {}), {} threads",
+            what.name, what.isa, what.precision, what.threads
         )?;
         let report = run(&*device, mode, &options);
         writeln!(out, "{report}")?;

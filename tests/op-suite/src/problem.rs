@@ -1,6 +1,6 @@
 //! Graphs with inputs and what is expected of their outputs.
 
-use crate::compare::{Check, RELATIVE};
+use crate::compare::{Check, Tolerance};
 use crate::network;
 use limpid_device::{Buffer, Device, DeviceError, Executable, HostData};
 use limpid_graph::case::{Case, CaseInput, cotangent};
@@ -105,7 +105,8 @@ impl Problem {
                 (_, true) => Check::Exact,
                 (Some(scale), _) if k == 0 || scale.len() > 1 => {
                     let slack = slack(&case.op, &case.inputs);
-                    Check::Close(scale[k].data.iter().map(|s| slack * s).collect())
+                    let scale = scale[k].data.iter().map(|s| slack * s);
+                    Check::Close(scale.collect(), Tolerance::F32)
                 }
                 _ => Check::close_to_largest(&expected[k], 1.0),
             });
@@ -363,11 +364,11 @@ fn mask_check(op: &Op, operands: &[RefTensor]) -> Check {
     let operands: Vec<&RefTensor> = operands[..operands.len() - cut].iter().collect();
     let before = op.reference(&operands).remove(0);
     let bounds = [mask.clip.lower(), mask.clip.upper()].map(f64::from);
-    let unsure = before
-        .data
-        .iter()
-        .zip(&scale[0].data)
-        .map(|(v, s)| bounds.iter().any(|b| (v - b).abs() <= RELATIVE * s));
+    let unsure = before.data.iter().zip(&scale[0].data).map(|(v, s)| {
+        bounds
+            .iter()
+            .any(|b| (v - b).abs() <= Tolerance::F32.relative * s)
+    });
     Check::Mask(unsure.collect())
 }
 

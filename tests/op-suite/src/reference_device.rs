@@ -58,6 +58,7 @@ impl ReferenceDevice {
                 kind: DeviceKind::Cpu,
                 name: "reference interpreter".into(),
                 isa: "f64".into(),
+                precision: "f32".into(),
                 threads: 1,
                 memory: None,
                 features: Vec::new(),

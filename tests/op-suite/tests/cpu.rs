@@ -1,6 +1,6 @@
 //! The suite on the processor, for every instruction set that it has.
 
-use limpid_cpu::{CpuDevice, CpuOptions, Isa};
+use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
 use limpid_device::Device;
 use limpid_graph::case::{Case, Role};
 use limpid_graph::passes::lower;
@@ -10,10 +10,17 @@ use limpid_op_suite::{
     Check, KnownFailures, Mode, Options, Problem, gradient_problems, guard, run, test_problems,
 };
 
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
 fn device(isa: Isa, threads: usize) -> CpuDevice {
+    device_in(Precision::F32, isa, threads)
+}
+
+fn device_in(precision: Precision, isa: Isa, threads: usize) -> CpuDevice {
     CpuDevice::with(CpuOptions {
         threads: Some(threads),
         isa: Some(isa),
+        precision,
     })
     .unwrap()
 }
@@ -24,9 +31,12 @@ fn check(mode: Mode) {
         ..Options::default()
     };
     for isa in Isa::available() {
-        let report = run(&device(isa, 2), mode, &options);
-        assert!(report.is_success(), "{isa}: {report}");
-        assert!(report.unsupported().is_empty(), "{isa}: {report}");
+        for precision in PRECISIONS {
+            let name = format!("{isa}, {}", precision.name());
+            let report = run(&device_in(precision, isa, 2), mode, &options);
+            assert!(report.is_success(), "{name}: {report}");
+            assert!(report.unsupported().is_empty(), "{name}: {report}");
+        }
     }
 }
 
@@ -55,16 +65,20 @@ fn bits(device: &CpuDevice, problem: &Problem) -> Vec<Vec<u32>> {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let problems = [test_problems(), gradient_problems()].concat();
+    let rounded: Vec<Problem> = problems.iter().map(Problem::rounded).collect();
     for isa in Isa::available() {
-        let devices = [1, 2, 3, 7].map(|threads| device(isa, threads));
-        for problem in &problems {
-            let one = bits(&devices[0], problem);
-            for (device, threads) in devices[1..].iter().zip([2, 3, 7]) {
-                assert!(
-                    bits(device, problem) == one,
-                    "{isa}, {threads} threads: {}",
-                    problem.name
-                );
+        for (precision, problems) in PRECISIONS.into_iter().zip([&problems, &rounded]) {
+            let devices = [1, 2, 3, 7].map(|threads| device_in(precision, isa, threads));
+            for problem in problems {
+                let one = bits(&devices[0], problem);
+                for (device, threads) in devices[1..].iter().zip([2, 3, 7]) {
+                    assert!(
+                        bits(device, problem) == one,
+                        "{isa}, {}, {threads} threads: {}",
+                        precision.name(),
+                        problem.name
+                    );
+                }
             }
         }
     }
@@ -104,8 +118,16 @@ fn images(case: &Case, first: usize, count: usize) -> Option<Problem> {
 
 #[test]
 fn results_do_not_depend_on_the_batch() {
-    for isa in Isa::available() {
-        let device = device(isa, 2);
+    let all = |isa| PRECISIONS.map(|precision| (isa, precision));
+    for (isa, precision) in Isa::available().into_iter().flat_map(all) {
+        let device = device_in(precision, isa, 2);
+        let images = |case: &Case, first: usize, count: usize| {
+            let problem = images(case, first, count)?;
+            Some(match precision {
+                Precision::Bf16 => problem.rounded(),
+                _ => problem,
+            })
+        };
         let mut checked = 0;
         for case in Op::cases() {
             let n = case.inputs[0].fact.shape.first().copied().unwrap_or(1);
@@ -123,7 +145,8 @@ fn results_do_not_depend_on_the_batch() {
             }
             let alone = |i| bits(&device, &images(&case, i, 1).unwrap()).remove(0);
             let alone: Vec<u32> = (0..n).flat_map(alone).collect();
-            assert!(bits(&device, &batch)[0] == alone, "{isa}: {}", case.name);
+            let name = format!("{isa}, {}: {}", precision.name(), case.name);
+            assert!(bits(&device, &batch)[0] == alone, "{name}");
             checked += 1;
         }
         assert!(checked > 20, "only {checked} cases have batches");

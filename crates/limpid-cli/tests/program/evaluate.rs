@@ -98,7 +98,8 @@ fn two_reports_say_the_same() -> Result<()> {
     );
     assert_eq!(dir.files("r")?.len(), 2);
     let report = read(&dir.join("r/a.json"))?;
-    let wanted = "version model model_sha256 device isa seed metrics methods pictures summary";
+    let wanted =
+        "version model model_sha256 device precision isa seed metrics methods pictures summary";
     assert_eq!(keys(&report), wanted.split(' ').collect());
     assert_eq!(report["seed"], 3);
     assert_eq!(report["model"], "tf_efficientnet_lite0");

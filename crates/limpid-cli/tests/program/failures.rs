@@ -283,10 +283,7 @@ fn options_that_are_wrong() -> Result<()> {
     wrong(&["--device", "cuda"], "cuda is not built into this version")?;
     wrong(&["--device", "wgpu"], "wgpu is not built into this version")?;
     wrong(&["--device", "tpu"], "there are auto and cpu")?;
-    wrong(
-        &["--precision", "bf16"],
-        "bf16 is not built into this version",
-    )?;
+    wrong(&["--precision", "f16"], "this processor multiplies f32")?;
     wrong(&["--threads", "0"], "--threads")?;
     wrong(&["--batch", "0"], "--batch")?;
     wrong(&["--memory", "0"], "--memory")?;

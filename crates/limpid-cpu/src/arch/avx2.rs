@@ -1,4 +1,5 @@
-use crate::simd::{LANES, Simd, Vectorize};
+use crate::simd::{LANES, Simd, Vectorize, Widened, dot_widened, load_widened, splat_widened};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Two registers of eight lanes. Made by [`run`] alone.
@@ -21,6 +22,7 @@ type V = [__m256; 2];
 // for two loads or stores of eight.
 impl Simd for Avx2 {
     type V = V;
+    type Pairs = Widened<V>;
     const WIDE: bool = false;
     const FUSED: bool = true;
 
@@ -116,8 +118,20 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn prefetch(self, at: *const f32) {
+    fn prefetch<T>(self, at: *const T) {
         // SAFETY: a prefetch reads nothing and faults nowhere.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> Widened<V> {
+        splat_widened(self, pair)
+    }
+    #[inline(always)]
+    fn load_pairs(self, from: &[bf16; 2 * LANES]) -> Widened<V> {
+        load_widened(self, from)
+    }
+    #[inline(always)]
+    fn dot(self, a: Widened<V>, b: Widened<V>, c: V) -> V {
+        dot_widened(self, a, b, c)
     }
 }

@@ -6,7 +6,8 @@
 //! beyond the border are left out; columns beyond it are read as zeros.
 
 use super::Backend;
-use super::tile::{Store, check_store, finish, scale, start};
+use super::store::{self, Store, finish};
+use super::tile::{scale, start};
 use crate::simd::{LANES, Simd, Vectorize};
 use std::ops::Range;
 
@@ -69,7 +70,7 @@ pub(crate) fn depthwise(backend: Backend, sweep: &Sweep<'_>, store: &mut Store<'
     check_reads(sweep);
     let last = (sweep.rows.len() - 1) * sweep.row + (sweep.columns - 1) * store.step;
     let step = std::mem::replace(&mut store.step, LANES);
-    check_store(store, 1, last / LANES + 1);
+    store::check(store, 1, last / LANES + 1);
     store.step = step;
     let (taps, step) = (sweep.taps, sweep.step[1]);
     assert!(taps.length == 1 || step <= 2, "columns are read once");

@@ -1,4 +1,5 @@
-use crate::simd::{LANES, Simd, Vectorize};
+use crate::simd::{LANES, Simd, Vectorize, Widened, dot_widened, load_widened, splat_widened};
+use half::bf16;
 use std::arch::aarch64::*;
 
 /// Four registers of four lanes. Made by [`run`] alone.
@@ -29,6 +30,7 @@ macro_rules! each {
 // for four loads or stores of four.
 impl Simd for Neon {
     type V = V;
+    type Pairs = Widened<V>;
     const WIDE: bool = false;
     const FUSED: bool = true;
 
@@ -110,5 +112,17 @@ impl Simd for Neon {
                 vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v[i]), set))
             })
         }
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> Widened<V> {
+        splat_widened(self, pair)
+    }
+    #[inline(always)]
+    fn load_pairs(self, from: &[bf16; 2 * LANES]) -> Widened<V> {
+        load_widened(self, from)
+    }
+    #[inline(always)]
+    fn dot(self, a: Widened<V>, b: Widened<V>, c: V) -> V {
+        dot_widened(self, a, b, c)
     }
 }

@@ -1,4 +1,5 @@
-use crate::simd::{LANES, Simd, Vectorize};
+use crate::simd::{LANES, Simd, Vectorize, Widened, dot_widened, load_widened, splat_widened};
+use half::bf16;
 
 /// Sixteen floats in plain code, for processors without a set of their own and
 /// for comparison.
@@ -19,6 +20,7 @@ fn each(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
 
 impl Simd for Scalar {
     type V = V;
+    type Pairs = Widened<V>;
     const WIDE: bool = false;
     const FUSED: bool = false;
 
@@ -69,5 +71,17 @@ impl Simd for Scalar {
     #[inline(always)]
     fn keep(self, v: V, lanes: u16) -> V {
         std::array::from_fn(|i| if lanes >> i & 1 == 1 { v[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> Widened<V> {
+        splat_widened(self, pair)
+    }
+    #[inline(always)]
+    fn load_pairs(self, from: &[bf16; 2 * LANES]) -> Widened<V> {
+        load_widened(self, from)
+    }
+    #[inline(always)]
+    fn dot(self, a: Widened<V>, b: Widened<V>, c: V) -> V {
+        dot_widened(self, a, b, c)
     }
 }

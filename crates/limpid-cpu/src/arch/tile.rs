@@ -5,14 +5,10 @@
 //! writes is inside its slices, and the tiles then read and write unchecked.
 
 use super::Backend;
+use super::number::Number;
+use super::store::{self, Store, finish};
 use crate::Isa;
 use crate::simd::{LANES, Simd, Vectorize};
-
-/// Products that are summed up before their sum is added to the whole. A sum
-/// of n products in one go is off by about sqrt(n / 2) roundings, in parts of
-/// this many by a quarter of that where n is 1000; the kinks of a network make
-/// a hundred times as much of it in a gradient.
-const PARTIAL: usize = 64;
 
 /// The widest tile, in vectors.
 pub(crate) const MAX_VECTORS: usize = 4;
@@ -65,9 +61,9 @@ pub(crate) struct Blocks {
 
 /// What a run of tiles reads.
 #[derive(Clone, Copy)]
-pub(crate) struct Sweep<'a> {
-    pub(crate) input: &'a [f32],
-    pub(crate) weights: &'a [f32],
+pub(crate) struct Sweep<'a, T> {
+    pub(crate) input: &'a [T],
+    pub(crate) weights: &'a [T],
     /// What is added to the sums: a vector for each of the tile's, or zero.
     pub(crate) bias: Option<&'a [f32]>,
     /// A factor of the sums before the bias.
@@ -78,48 +74,11 @@ pub(crate) struct Sweep<'a> {
     pub(crate) start: isize,
     /// Input elements from a position to the next.
     pub(crate) step: usize,
-    /// Input elements from a product to the next.
+    /// Input elements from a product to the next; 1 where products are made in
+    /// groups.
     pub(crate) depth_step: usize,
-    /// Weights from a product to the next.
+    /// Weights from a product to the next. Those of a group are interleaved.
     pub(crate) row: usize,
-}
-
-/// Where the tile's results go; `at` and `step` as in [`Store`].
-pub(crate) enum Target<'a, 'b> {
-    /// Vector v to plane v.
-    Planes(&'a mut [&'b mut [f32]]),
-    /// Lane l of the only vector to plane l, for as many as there are.
-    Lanes(&'a mut [&'b mut [f32]]),
-    /// The vectors of a position side by side; their masks are all in the first
-    /// plane of masks.
-    Rows(&'a mut [f32]),
-}
-
-/// What is done before a result is stored, in this order.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Finish<'a> {
-    /// Add this value, of the output's layout.
-    pub(crate) add: Option<&'a [f32]>,
-    /// Clip to these bounds.
-    pub(crate) clip: Option<(f32, f32)>,
-    /// Store the mask of what is strictly between these bounds.
-    pub(crate) mask: Option<(f32, f32)>,
-    /// Keep what is set in this mask, of the output's layout.
-    pub(crate) keep: Option<&'a [u16]>,
-}
-
-/// What a run of tiles writes.
-pub(crate) struct Store<'a, 'b> {
-    pub(crate) target: Target<'a, 'b>,
-    /// The planes of the stored mask.
-    pub(crate) masks: &'a mut [&'b mut [u16]],
-    pub(crate) finish: Finish<'a>,
-    /// Where each vector's plane begins in the whole output.
-    pub(crate) planes_at: [usize; MAX_VECTORS],
-    /// The first position's place in a plane.
-    pub(crate) at: usize,
-    /// Elements of a plane from a position to the next.
-    pub(crate) step: usize,
 }
 
 /// The numbers of positions for which there are tiles of `vectors`, the best
@@ -136,11 +95,11 @@ fn tile_positions(isa: Isa, vectors: usize) -> &'static [usize] {
 
 /// Computes `positions` positions of `vectors` vectors of channels: a matrix
 /// product, or a convolution over positions that have the same taps.
-pub(crate) fn dense(
+pub(crate) fn dense<T: Number>(
     backend: Backend,
     vectors: usize,
     positions: usize,
-    mut sweep: Sweep<'_>,
+    mut sweep: Sweep<'_, T>,
     store: &mut Store<'_, '_>,
 ) {
     let mut rest = positions;
@@ -150,11 +109,11 @@ pub(crate) fn dense(
             continue;
         }
         check_dense(&sweep, vectors, tiles * p);
-        check_store(store, vectors, tiles * p);
+        store::check(store, vectors, tiles * p);
         macro_rules! tiles {
             ($($v:literal x $p:literal),*) => {
                 match (vectors, p) {
-                    $(($v, $p) => run_dense::<$p, $v>(backend, tiles, &sweep, store),)*
+                    $(($v, $p) => run_dense::<T, $p, $v>(backend, tiles, &sweep, store),)*
                     _ => unreachable!("no tile of {vectors} x {p}"),
                 }
             };
@@ -170,27 +129,31 @@ pub(crate) fn dense(
     }
 }
 
-fn run_dense<const P: usize, const V: usize>(
+fn run_dense<T: Number, const P: usize, const V: usize>(
     backend: Backend,
     tiles: usize,
-    sweep: &Sweep<'_>,
+    sweep: &Sweep<'_, T>,
     store: &mut Store<'_, '_>,
 ) {
     // Constant distances, the usual ones, make for shorter code.
     if sweep.step == LANES && sweep.depth_step == 1 && sweep.row == V * LANES {
         if sweep.taps.list.len() == 1 {
-            backend.vectorize(Dense::<P, V, true, true>(tiles, sweep, store));
+            T::vectorize(backend, Dense::<T, P, V, true, true>(tiles, sweep, store));
         } else {
-            backend.vectorize(Dense::<P, V, true, false>(tiles, sweep, store));
+            T::vectorize(backend, Dense::<T, P, V, true, false>(tiles, sweep, store));
         }
     } else {
-        backend.vectorize(Dense::<P, V, false, false>(tiles, sweep, store));
+        T::vectorize(backend, Dense::<T, P, V, false, false>(tiles, sweep, store));
     }
 }
 
 /// Panics unless `positions` positions of `sweep` are inside its slices.
-fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
+fn check_dense<T: Number>(sweep: &Sweep<'_, T>, vectors: usize, positions: usize) {
     let b = &sweep.blocks;
+    assert!(
+        T::GROUP == 1 || sweep.depth_step == 1,
+        "groups side by side"
+    );
     for per_channel in [sweep.bias, sweep.scale].into_iter().flatten() {
         assert!(per_channel.len() >= vectors * LANES, "bias of the tile");
     }
@@ -204,7 +167,10 @@ fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
         let input = sweep.start as i128 + sweep.taps.high as i128;
         let input = input + last + block * b.input as i128 + depth * sweep.depth_step as i128;
         let weights = sweep.taps.weights as i128 + block * b.weights as i128;
-        let weights = weights + depth * sweep.row as i128 + (vectors * LANES) as i128 - 1;
+        // Those of the last group.
+        let group = T::GROUP as i128;
+        let weights = weights + depth / group * group * sweep.row as i128;
+        let weights = weights + group * (vectors * LANES) as i128 - 1;
         input < sweep.input.len() as i128 && weights < sweep.weights.len() as i128
     };
     let full = b.count < 2 || b.depth == 0 || ends(b.count - 2, b.depth);
@@ -213,51 +179,14 @@ fn check_dense(sweep: &Sweep<'_>, vectors: usize, positions: usize) {
     assert!(full && last && begin, "tile reads inside its slices");
 }
 
-/// Panics unless `positions` positions of `store` are inside its slices.
-pub(super) fn check_store(store: &Store<'_, '_>, vectors: usize, positions: usize) {
-    let last = store.at as u128 + (positions as u128 - 1) * store.step as u128;
-    let rows = matches!(store.target, Target::Rows(_));
-    // The vectors of a plane, or of a row.
-    let (planes, wide) = if rows { (1, vectors) } else { (vectors, 1) };
-    let end = last + (wide * LANES) as u128;
-    let masked = store.finish.mask.is_some();
-    let target = match &store.target {
-        Target::Planes(planes) => {
-            planes.len() >= vectors && planes.iter().take(vectors).all(|p| p.len() as u128 >= end)
-        }
-        Target::Rows(rows) => rows.len() as u128 >= end,
-        Target::Lanes(planes) => {
-            let plain = store.finish.add.is_none() && store.finish.keep.is_none() && !masked;
-            plain && vectors == 1 && planes.len() <= LANES
-        }
-    };
-    let masks = !masked
-        || store.masks.len() >= planes
-            && store
-                .masks
-                .iter()
-                .take(planes)
-                .all(|m| m.len() as u128 * 16 >= end);
-    let whole = |len: usize| {
-        let mut planes = store.planes_at.iter().take(vectors);
-        planes.all(|at| *at as u128 + last + LANES as u128 <= len as u128)
-    };
-    let add = store.finish.add.is_none_or(|a| whole(a.len()));
-    let keep = store.finish.keep.is_none_or(|k| whole(k.len() * 16));
-    assert!(
-        target && masks && add && keep,
-        "tile writes inside its slices"
-    );
-}
-
-struct Dense<'r, 's, 'a, 'b, const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool>(
+struct Dense<'r, 's, 'a, 'b, T, const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool>(
     usize,
-    &'r Sweep<'s>,
+    &'r Sweep<'s, T>,
     &'r mut Store<'a, 'b>,
 );
 
-impl<const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vectorize
-    for Dense<'_, '_, '_, '_, P, V, NEAR, AHEAD>
+impl<T: Number, const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vectorize
+    for Dense<'_, '_, '_, '_, T, P, V, NEAR, AHEAD>
 {
     type Output = ();
 
@@ -273,15 +202,14 @@ impl<const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vector
             (sweep.step, sweep.depth_step, sweep.row)
         };
         let b = sweep.blocks;
-        let span = (PARTIAL / (b.depth * sweep.taps.list.len()).max(1)).max(1);
+        let span = (T::PARTIAL / (b.depth * sweep.taps.list.len()).max(1)).max(1);
         for tile in 0..tiles {
             if AHEAD {
                 if let Some(add) = store.finish.add {
                     for v in 0..V {
                         let at = store.planes_at[v] + store.at + tile * P * store.step;
-                        let from = add.as_ptr().wrapping_add(at);
                         for p in 0..P {
-                            s.prefetch(from.wrapping_add(p * store.step));
+                            add.prefetch(s, at + p * store.step);
                         }
                     }
                 }
@@ -311,30 +239,48 @@ impl<const P: usize, const V: usize, const NEAR: bool, const AHEAD: bool> Vector
                     let mut x = sweep.input.as_ptr().wrapping_offset(start + tap.input);
                     let weights = tap.weights + block * b.weights;
                     let mut w = sweep.weights.as_ptr().wrapping_add(weights);
-                    for _ in 0..depth {
+                    for _ in 0..depth / T::GROUP {
                         // SAFETY: `check_dense` has found the first and the
                         // last position, product, block and tap to be inside
                         // the slices, and all others are between them.
-                        unsafe {
-                            let mut factors = [s.splat(0.0); V];
-                            for v in 0..V {
-                                factors[v] = s.load(&*w.add(v * LANES).cast());
-                            }
-                            for p in 0..P {
-                                let value = s.splat(*x.add(p * step));
-                                for v in 0..V {
-                                    acc[p][v] = s.fma(value, factors[v], acc[p][v]);
-                                }
-                            }
-                        }
-                        x = x.wrapping_add(depth_step);
-                        w = w.wrapping_add(row);
+                        unsafe { multiply(s, &mut acc, x, step, w, |x| T::splat(s, x)) };
+                        x = x.wrapping_add(T::GROUP * depth_step);
+                        w = w.wrapping_add(T::GROUP * row);
+                    }
+                    if depth % T::GROUP > 0 {
+                        // SAFETY: as above.
+                        unsafe { multiply(s, &mut acc, x, step, w, |x| T::splat_one(s, x)) };
                     }
                 }
             }
             add_all(s, &mut acc, whole);
             scale(s, &mut acc, [sweep.bias, sweep.scale]);
             finish(s, acc, store, store.at + tile * P * store.step);
+        }
+    }
+}
+
+/// Adds a group of products to the sums.
+///
+/// # Safety
+/// What `splat` reads of the `P` positions at `x` and the weights at `w` must
+/// be valid.
+#[inline(always)]
+unsafe fn multiply<S: Simd, T: Number, const P: usize, const V: usize>(
+    s: S,
+    acc: &mut [[S::V; V]; P],
+    x: *const T,
+    step: usize,
+    w: *const T,
+    splat: impl Fn(*const T) -> T::Factors<S>,
+) {
+    // SAFETY: the caller's.
+    let factors: [T::Factors<S>; V] =
+        std::array::from_fn(|v| unsafe { T::load(s, w.add(v * T::GROUP * LANES)) });
+    for p in 0..P {
+        let value = splat(x.wrapping_add(p * step));
+        for v in 0..V {
+            acc[p][v] = T::multiply(s, value, factors[v], acc[p][v]);
         }
     }
 }
@@ -391,94 +337,4 @@ fn per_channel<S: Simd, const V: usize>(s: S, values: Option<&[f32]>) -> [S::V; 
         }
     }
     vectors
-}
-
-/// Finishes and stores a tile whose first position is at `at`. Each piece of
-/// work is a pass of its own over registers, short enough to be unrolled.
-#[inline(always)]
-pub(super) fn finish<S: Simd, const P: usize, const V: usize>(
-    s: S,
-    mut acc: [[S::V; V]; P],
-    store: &mut Store<'_, '_>,
-    at: usize,
-) {
-    let step = store.step;
-    // SAFETY of the blocks below: `check_store` has found the first and the
-    // last position of every plane, mask and operand that is read or written
-    // to be inside its slice, and all others are between them.
-    if let Some(add) = store.finish.add {
-        for v in 0..V {
-            let from = add.as_ptr().wrapping_add(store.planes_at[v] + at);
-            for p in 0..P {
-                // SAFETY: see above.
-                let operand = unsafe { s.load(&*from.add(p * step).cast()) };
-                acc[p][v] = s.add(acc[p][v], operand);
-            }
-        }
-    }
-    if let Some((low, high)) = store.finish.clip {
-        let (low, high) = (s.splat(low), s.splat(high));
-        for v in 0..V {
-            for p in 0..P {
-                acc[p][v] = s.min(high, s.max(low, acc[p][v]));
-            }
-        }
-    }
-    if let Some((low, high)) = store.finish.mask {
-        let (low, high) = (s.splat(low), s.splat(high));
-        for v in 0..V {
-            let to = match store.target {
-                Target::Rows(_) => store.masks[0].as_mut_ptr().wrapping_add(at / LANES + v),
-                _ => store.masks[v].as_mut_ptr().wrapping_add(at / LANES),
-            };
-            for p in 0..P {
-                let lanes = s.inside(acc[p][v], low, high);
-                // SAFETY: see above.
-                unsafe { *to.add(p * (step / LANES)) = lanes };
-            }
-        }
-    }
-    if let Some(keep) = store.finish.keep {
-        for v in 0..V {
-            let from = keep
-                .as_ptr()
-                .wrapping_add((store.planes_at[v] + at) / LANES);
-            for p in 0..P {
-                // SAFETY: see above.
-                let lanes = unsafe { *from.add(p * (step / LANES)) };
-                acc[p][v] = s.keep(acc[p][v], lanes);
-            }
-        }
-    }
-    match &mut store.target {
-        Target::Planes(planes) => {
-            for v in 0..V {
-                let to = planes[v].as_mut_ptr().wrapping_add(at);
-                for p in 0..P {
-                    // SAFETY: see above.
-                    unsafe { s.store(acc[p][v], &mut *to.add(p * step).cast()) };
-                }
-            }
-        }
-        Target::Rows(rows) => {
-            let to = rows.as_mut_ptr().wrapping_add(at);
-            for p in 0..P {
-                for v in 0..V {
-                    // SAFETY: see above.
-                    unsafe { s.store(acc[p][v], &mut *to.add(p * step + v * LANES).cast()) };
-                }
-            }
-        }
-        Target::Lanes(planes) => {
-            let mut lanes = [[0.0; LANES]; P];
-            for p in 0..P {
-                s.store(acc[p][0], &mut lanes[p]);
-            }
-            for (l, plane) in planes.iter_mut().enumerate() {
-                for (p, lanes) in lanes.iter().enumerate() {
-                    plane[at + p * step] = lanes[l];
-                }
-            }
-        }
-    }
 }

@@ -128,7 +128,7 @@ impl Access {
 
     /// The numbers for the result's from `at` on, without copying, where they
     /// stand side by side and `data` has as many.
-    pub(super) fn slice<'a>(&self, data: &'a [f32], at: usize, len: usize) -> Option<&'a [f32]> {
+    pub(super) fn slice<'a, T>(&self, data: &'a [T], at: usize, len: usize) -> Option<&'a [T]> {
         let inner = *self.axes.last()?;
         if inner.stride != 1
             || !inner.is_plain()

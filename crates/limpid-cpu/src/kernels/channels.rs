@@ -1,6 +1,7 @@
 //! Channels put together from other channels.
 
 use super::Context;
+use crate::arch::number::Number;
 use crate::layout::Layout;
 use crate::simd::{LANES, Simd, Vectorize};
 
@@ -93,7 +94,7 @@ impl Channels {
     }
 
     /// Computes all images. An input of one image stands for all.
-    pub(super) fn run(&self, inputs: &[&[f32]], out: &mut [f32], cx: Context<'_>) {
+    pub(super) fn run<T: Number>(&self, inputs: &[&[T]], out: &mut [T], cx: Context<'_>) {
         let (plane, size) = (self.output.plane(), self.output.image());
         let count = self.planes.len();
         if plane == 0 || size == 0 {
@@ -127,23 +128,23 @@ impl Channels {
 }
 
 /// A plane of sums.
-struct Sums<'a> {
+struct Sums<'a, T> {
     /// Lane, numbers, the step between them, and their factor.
-    terms: Vec<(usize, &'a [f32], usize, f32)>,
+    terms: Vec<(usize, &'a [T], usize, f32)>,
     width: usize,
-    out: &'a mut [f32],
+    out: &'a mut [T],
 }
 
-impl Vectorize for Sums<'_> {
+impl<T: Number> Vectorize for Sums<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         if self.width == 1 {
-            self.out.fill(0.0);
+            self.out.fill(T::round(0.0));
             for (_, from, step, weight) in self.terms {
                 for (out, from) in self.out.iter_mut().zip(from.iter().step_by(step)) {
-                    *out += weight * from;
+                    *out = T::round(out.widen() + weight * from.widen());
                 }
             }
             return;
@@ -151,9 +152,9 @@ impl Vectorize for Sums<'_> {
         for (i, out) in self.out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut sums = [0.0; LANES];
             for (lane, from, step, weight) in &self.terms {
-                sums[*lane] += weight * from[i * step];
+                sums[*lane] += weight * from[i * step].widen();
             }
-            *out = sums;
+            *out = sums.map(T::round);
         }
     }
 }

@@ -4,9 +4,11 @@ use super::access::Access;
 use super::axis_filter::around;
 use super::channels::{Channels, Term};
 use super::{Context, Kernel, TASK, scratch};
-use crate::layout::Layout;
+use crate::arch::number::Number;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
+use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::Concat;
 use limpid_tensor::Shape;
@@ -15,6 +17,8 @@ use limpid_tensor::Shape;
 pub(crate) struct ConcatKernel {
     parts: Vec<Part>,
     how: How,
+    /// Of what all are made.
+    precision: Precision,
 }
 
 /// An input and how it is stretched along the other axes.
@@ -83,7 +87,11 @@ impl ConcatKernel {
                 How::Channels(Channels::new(&layouts, output, out[op.axis], terms)?)
             }
         };
-        Some(Self { parts, how })
+        Some(Self {
+            parts,
+            how,
+            precision: s.writes[0],
+        })
     }
 }
 
@@ -93,7 +101,20 @@ impl Kernel for ConcatKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let inputs: Vec<&[f32]> = (0..self.parts.len()).map(|i| io.input(i)).collect();
+        match self.precision {
+            Precision::F32 => self.compute::<f32>(io, cx),
+            Precision::Bf16 => self.compute::<bf16>(io, cx),
+        }
+    }
+}
+
+impl ConcatKernel {
+    fn compute<T: Number>(
+        &self,
+        io: &mut Operands<'_>,
+        cx: Context<'_>,
+    ) -> Result<(), DeviceError> {
+        let inputs: Vec<&[T]> = (0..self.parts.len()).map(|i| io.input(i)).collect();
         match &self.how {
             How::Lines { outer, inner } => {
                 let extents = self.parts.iter().map(|p| p.extent);
@@ -102,7 +123,7 @@ impl Kernel for ConcatKernel {
                     return Ok(());
                 }
                 let whole = (TASK / size).max(1);
-                let out = &mut io.output()[..outer * size];
+                let out = &mut io.output::<T>()[..outer * size];
                 let tasks = out.chunks_mut(whole * size).enumerate().collect();
                 cx.pool.each(tasks, |(i, out)| {
                     for (k, mut out) in out.chunks_mut(size).enumerate() {
@@ -119,8 +140,8 @@ impl Kernel for ConcatKernel {
                 let mut copies = Vec::with_capacity(self.parts.len());
                 for (part, data) in self.parts.iter().zip(&inputs) {
                     let stretched = !part.access.is_same();
-                    let mut copy = scratch::<f32>(if stretched { part.layout.lanes() } else { 0 })?;
-                    part.access.fill(data, 0, copy.as_mut_slice());
+                    let mut copy = scratch::<T>(if stretched { part.layout.lanes() } else { 0 })?;
+                    part.access.fill(data, 0, copy.as_mut_slice::<T>());
                     copies.push(copy);
                 }
                 let parts = self.parts.iter().zip(&inputs).zip(&copies);

@@ -7,12 +7,15 @@ use super::whole::Whole;
 use super::window::{Destination, Offset, Source, Window};
 use super::winograd::{self, Winograd};
 use super::{Context, Kernel, finish, scratch};
-use crate::arch::tile::Finish;
+use crate::arch::number::Number;
+use crate::arch::store::Finish;
 use crate::device::Caches;
-use crate::layout::Layout;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::pack::PackSpec;
+use crate::select::Signature;
 use crate::simd::LANES;
+use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
 use limpid_tensor::{AlignedBuffer, Tensor};
@@ -27,6 +30,10 @@ pub(crate) struct ConvKernel {
     scaled: bool,
     planar: bool,
     transposed: bool,
+    /// Of what the input and the output are made.
+    precisions: [Precision; 2],
+    /// Of what a value that is added is made.
+    added: Precision,
     pack: Option<Arc<AlignedBuffer>>,
     name: &'static str,
 }
@@ -57,6 +64,8 @@ impl Sums {
     ) -> Self {
         let d = &destination;
         let dense = spec.groups == 1 && source.position == LANES && d.position == LANES;
+        // The transforms' roundings would be larger than those of bf16.
+        let dense = dense && spec.precision == Precision::F32;
         if let ([(_, taps)], true, true) = (&phases[..], dense, steps == [[1, 1]; 2]) {
             let size = winograd::tile_size(spec.inputs, spec.outputs, d.height, d.width);
             let origin = winograd::origin(taps, spec.transposed);
@@ -112,16 +121,28 @@ impl Sums {
         let (spec, window) = match self {
             Self::Winograd(w) if w.spec().winograd == 2 => return "winograd 2x2",
             Self::Winograd(_) => return "winograd 4x4",
-            Self::Scatter(_) => return "scattered taps",
-            Self::Whole(_) => return "whole images",
-            Self::Strided(_) => return "strided pixels",
+            Self::Scatter(scatter) => match scatter.spec().precision {
+                Precision::F32 => return "scattered taps",
+                Precision::Bf16 => return "scattered taps bf16",
+            },
+            Self::Whole(whole) => match whole.spec().precision {
+                Precision::F32 => return "whole images",
+                Precision::Bf16 => return "whole images bf16",
+            },
+            Self::Strided(strided) => match strided.spec().precision {
+                Precision::F32 => return "strided pixels",
+                Precision::Bf16 => return "strided pixels bf16",
+            },
             Self::Depthwise(_) => return "depthwise",
             Self::Direct(window) => (window.spec(), window),
         };
-        match (window.is_pointwise(), spec.groups > 1) {
-            (true, false) => "pointwise",
-            (_, true) => "grouped taps",
-            _ => "taps",
+        match (window.is_pointwise(), spec.groups > 1, spec.precision) {
+            (true, false, Precision::F32) => "pointwise",
+            (true, false, Precision::Bf16) => "pointwise bf16",
+            (_, true, Precision::F32) => "grouped taps",
+            (_, true, Precision::Bf16) => "grouped taps bf16",
+            (false, false, Precision::F32) => "taps",
+            (false, false, Precision::Bf16) => "taps bf16",
         }
     }
 }
@@ -166,87 +187,78 @@ fn destination(layout: Layout) -> Option<(Destination, usize)> {
 
 /// The distances of a convolution's shapes, with a pack made for them.
 fn geometry(
-    input: Layout,
-    output: Layout,
+    s: &Signature<'_>,
     transposed: bool,
     groups: usize,
-    kernel: [usize; 2],
     vectors: usize,
 ) -> Option<(Source, Destination, PackSpec)> {
-    let ((source, inputs), (destination, outputs)) = (source(input)?, destination(output)?);
+    let (source, inputs) = source(s.read[0])?;
+    let (destination, outputs) = destination(s.written[0])?;
     let blocked = source.position == LANES && destination.position == LANES;
+    let depthwise = groups > 1 && groups == inputs && groups == outputs && blocked;
     let spec = PackSpec {
         transposed,
         outputs,
         inputs,
         groups,
-        taps: kernel[0] * kernel[1],
+        taps: s.shape(1)[2] * s.shape(1)[3],
         vectors,
-        depthwise: groups > 1 && groups == inputs && groups == outputs && blocked,
+        depthwise,
         winograd: 0,
         spread: false,
+        precision: if depthwise {
+            Precision::F32
+        } else {
+            s.reads[0]
+        },
     };
     Some((source, destination, spec))
 }
 
 impl ConvKernel {
     /// The kernel of a convolution; `None` where the layouts have none.
-    pub(crate) fn conv(
-        op: &Conv,
-        shapes: [&limpid_tensor::Shape; 2],
-        layouts: [Layout; 3],
-        has_bias: bool,
-        vectors: usize,
-    ) -> Option<Self> {
-        let [x, weight] = shapes;
-        let [input, weight_layout, output] = layouts;
-        let kernel = [weight[2], weight[3]];
-        let geometry = geometry(input, output, false, op.groups, kernel, vectors)?;
-        let phases = conv_phases(op, x, weight);
+    pub(crate) fn conv(op: &Conv, s: &Signature<'_>, vectors: usize) -> Option<Self> {
+        let geometry = geometry(s, false, op.groups, vectors)?;
+        let phases = conv_phases(op, s.shape(0), s.shape(1));
         let steps = [op.strides, [1, 1]];
-        Some(Self::assemble(
+        Some(Self::new(
+            s,
             geometry,
-            weight_layout,
             &op.epilogue,
-            [has_bias, op.scaled],
+            op.scaled,
             phases,
             steps,
         ))
     }
 
     /// The kernel of a transposed convolution; `None` where the layouts have none.
-    pub(crate) fn transpose(
-        op: &ConvTranspose,
-        shapes: [&limpid_tensor::Shape; 2],
-        layouts: [Layout; 3],
-        has_bias: bool,
-        vectors: usize,
-    ) -> Option<Self> {
-        let kernel = [shapes[1][2], shapes[1][3]];
-        let [input, weight_layout, output] = layouts;
-        let geometry = geometry(input, output, true, op.groups, kernel, vectors)?;
-        let destination = &geometry.1;
-        let phases = transpose_phases(op, kernel, [destination.height, destination.width]);
+    pub(crate) fn transpose(op: &ConvTranspose, s: &Signature<'_>, vectors: usize) -> Option<Self> {
+        let geometry = geometry(s, true, op.groups, vectors)?;
+        let (weight, destination) = (s.shape(1), &geometry.1);
+        let output = [destination.height, destination.width];
+        let phases = transpose_phases(op, [weight[2], weight[3]], output);
         let steps = [[1, 1], op.strides];
-        Some(Self::assemble(
+        Some(Self::new(
+            s,
             geometry,
-            weight_layout,
             &op.epilogue,
-            [has_bias, op.scaled],
+            op.scaled,
             phases,
             steps,
         ))
     }
 
-    fn assemble(
+    fn new(
+        s: &Signature<'_>,
         geometry: (Source, Destination, PackSpec),
-        weight: Layout,
         epilogue: &Epilogue,
-        [has_bias, scaled]: [bool; 2],
+        scaled: bool,
         phases: Vec<([usize; 2], Vec<Offset>)>,
         steps: [[usize; 2]; 2],
     ) -> Self {
         let (planar, transposed) = (geometry.1.position == 1, geometry.2.transposed);
+        let own = s.inputs.len() - epilogue.inputs();
+        let has_bias = own - usize::from(scaled) == 3;
         // What a matrix product cannot do for each channel at its store.
         let per_channel = if transposed { has_bias } else { scaled };
         let sums = Sums::new(geometry, phases, steps, per_channel);
@@ -255,10 +267,12 @@ impl ConvKernel {
             planar,
             transposed,
             sums,
-            weight,
+            weight: s.read[1],
             epilogue: *epilogue,
             has_bias,
             scaled,
+            precisions: [s.reads[0], s.writes[0]],
+            added: s.reads.get(own).copied().unwrap_or_default(),
             pack: None,
         }
     }
@@ -393,28 +407,62 @@ impl Kernel for ConvKernel {
                 &here
             }
         };
-        let (input, finish) = (io.input(0), finish::of(&self.epilogue, io));
+        match self.precisions {
+            [Precision::F32, Precision::F32] => self.compute::<f32, f32>(pack, io, cx),
+            [Precision::F32, Precision::Bf16] => self.compute::<f32, bf16>(pack, io, cx),
+            [Precision::Bf16, Precision::F32] => self.compute::<bf16, f32>(pack, io, cx),
+            [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(pack, io, cx),
+        }
+    }
+}
+
+impl ConvKernel {
+    /// Computes what is made of `O` from what is made of `T`.
+    fn compute<T: Number, O: Number>(
+        &self,
+        pack: &AlignedBuffer,
+        io: &mut Operands<'_>,
+        cx: Context<'_>,
+    ) -> Result<(), DeviceError> {
+        let input = io.input::<T>(0);
+        let finish = finish::of(&self.epilogue, io, self.added);
         let bias = self.has_bias.then(|| io.input(2));
         let scaled = self.scaled && self.packed_scale().is_none();
         let affine = [bias, scaled.then(|| io.input(self.scale_input()))];
         let workspace = std::mem::take(&mut io.workspace);
-        let (out, masks) = io.outputs();
-        let weights = pack.as_slice();
         match &self.sums {
             Sums::Scatter(s) => {
-                s.run(input, weights, bias, out, workspace, cx);
+                let (out, masks) = io.outputs();
+                s.run(input, pack.as_slice(), bias, out, workspace, cx);
                 finish::apply(finish, out, masks, cx);
             }
-            Sums::Depthwise(d) => d.run(input, weights, affine, out, masks, finish, cx),
-            Sums::Whole(w) => w.run(input, weights, bias, out, masks, finish, cx)?,
-            Sums::Strided(s) => s.run(input, weights, affine, out, masks, finish, workspace, cx),
-            Sums::Winograd(w) => w.run(input, weights, affine, out, masks, finish, workspace, cx),
+            Sums::Depthwise(d) => {
+                let (out, masks) = io.outputs::<O, _>();
+                d.run(input, pack.as_slice(), affine, out, masks, finish, cx);
+            }
+            Sums::Whole(w) => {
+                let (out, masks) = io.outputs::<O, _>();
+                w.run(input, pack.as_slice(), bias, out, masks, finish, cx)?;
+            }
+            Sums::Strided(s) => {
+                let (weights, (out, masks)) = (pack.as_slice(), io.outputs::<O, _>());
+                s.run(input, weights, affine, out, masks, finish, workspace, cx);
+            }
+            Sums::Winograd(w) => {
+                let (input, weights) = (io.input(0), pack.as_slice());
+                let (out, masks) = io.outputs();
+                w.run(input, weights, affine, out, masks, finish, workspace, cx);
+            }
             Sums::Direct(w) if self.planar && !finish::is_none(&finish) => {
-                let none = Finish::default();
+                let (out, masks) = io.outputs::<f32, _>();
+                let (weights, none) = (pack.as_slice(), Finish::default());
                 w.run(input, weights, affine, out, &mut [], none, cx);
                 finish::apply(finish, out, masks, cx);
             }
-            Sums::Direct(w) => w.run(input, weights, affine, out, masks, finish, cx),
+            Sums::Direct(w) => {
+                let (out, masks) = io.outputs::<O, _>();
+                w.run(input, pack.as_slice(), affine, out, masks, finish, cx);
+            }
         }
         Ok(())
     }

@@ -7,9 +7,12 @@
 use super::Context;
 use super::window::{Destination, Offset, Source};
 use crate::arch::depthwise::{LENGTHS, Run, Sweep, Taps, depthwise};
-use crate::arch::tile::{Finish, MAX_VECTORS, Store, Target};
+use crate::arch::number::Number;
+use crate::arch::store::{Finish, Store};
+use crate::arch::tile::MAX_VECTORS;
 use crate::pack::PackSpec;
 use crate::simd::LANES;
+use std::ops::Range;
 
 /// Positions that are worth a task of their own.
 const POSITIONS: usize = 1 << 11;
@@ -61,12 +64,12 @@ impl Depthwise {
     }
 
     /// Computes all outputs into `out` and the masks into `masks`.
-    pub(super) fn run(
+    pub(super) fn run<T: Number, O: Number>(
         &self,
-        input: &[f32],
+        input: &[T],
         weights: &[f32],
         affine: [Option<&[f32]>; 2],
-        out: &mut [f32],
+        out: &mut [O],
         masks: &mut [u16],
         finish: Finish<'_>,
         cx: Context<'_>,
@@ -94,25 +97,38 @@ impl Depthwise {
         }
         let each = (POSITIONS / (rows * d.width)).max(1);
         cx.pool.each(parts.chunks_mut(each).collect(), |parts| {
+            let mut work = Vec::new();
             for part in parts {
                 let (image, block) = (part.plane / d.planes, part.plane % d.planes);
                 let plane = &input[image * s.image + block * s.block..][..s.block];
                 let window = self.spec.taps * LANES;
                 let weights = &weights[block * window..][..window];
                 let affine = affine.map(|values| values.map(|v| &v[block * LANES..]));
-                self.part(plane, weights, affine, finish, part, cx);
+                self.part(plane, weights, affine, finish, part, &mut work, cx);
             }
         });
     }
 
+    /// The rows of the image that a phase's rows of positions read.
+    fn rows_read(&self, phase: &Phase, rows: &Range<usize>) -> Range<usize> {
+        let offsets = || phase.taps.runs.iter().map(|run| run.offset[0]);
+        let height = self.source.height as isize;
+        let row = |position: usize| (position * self.in_step[0]) as isize;
+        let low = row(rows.start) + offsets().min().unwrap_or(0);
+        let high = row(rows.end.max(1) - 1) + offsets().max().unwrap_or(0) + 1;
+        let low = low.clamp(0, height);
+        low as usize..high.clamp(low, height) as usize
+    }
+
     /// Computes some rows of one plane.
-    fn part(
+    fn part<T: Number, O: Number>(
         &self,
-        input: &[f32],
+        plane: &[T],
         weights: &[f32],
         [bias, scale]: [Option<&[f32]>; 2],
         finish: Finish<'_>,
-        part: &mut Part<'_>,
+        part: &mut Part<'_, O>,
+        work: &mut Vec<f32>,
         cx: Context<'_>,
     ) {
         let (s, d) = (&self.source, &self.destination);
@@ -128,9 +144,12 @@ impl Depthwise {
             };
             let rows = after(0, part.first)..after(0, end);
             let y = rows.start * self.out_step[0] + phase.at[0];
+            let read = self.rows_read(phase, &rows);
+            let first = read.start;
+            let read = &plane[first * s.width * LANES..read.end * s.width * LANES];
             let sweep = Sweep {
-                input,
-                first: 0,
+                input: T::floats(read, work, cx.backend),
+                first,
                 height: s.height,
                 width: s.width,
                 weights,
@@ -142,8 +161,9 @@ impl Depthwise {
                 columns: after(1, d.width),
                 row: self.out_step[0] * row,
             };
+            let mut outs = [&mut *part.out];
             let mut store = Store {
-                target: Target::Planes(&mut [&mut *part.out]),
+                target: O::target(&mut outs, false),
                 masks: &mut [&mut *part.mask],
                 finish,
                 planes_at,
@@ -156,11 +176,11 @@ impl Depthwise {
 }
 
 /// Some rows of a plane of the output.
-struct Part<'a> {
+struct Part<'a, O> {
     /// Counted over images.
     plane: usize,
     first: usize,
-    out: &'a mut [f32],
+    out: &'a mut [O],
     mask: &'a mut [u16],
 }
 

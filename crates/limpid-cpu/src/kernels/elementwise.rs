@@ -1,12 +1,16 @@
 //! Elementwise operators, with broadcasting.
 
 use super::access::Access;
-use super::program::{BLOCK, Program};
+use super::convert::{Round, Widen};
+use super::program::{BLOCK, Program, Registers};
 use super::{Context, Kernel, TASK};
-use crate::layout::Layout;
+use crate::arch::number::Number;
+use crate::arch::store::Numbers;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
 use crate::simd::{LANES, Simd, Vectorize};
+use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::Clip;
 use limpid_graph::{Fact, Formula};
@@ -15,6 +19,9 @@ use limpid_graph::{Fact, Formula};
 pub(crate) struct Elementwise {
     program: Program,
     operands: Vec<Access>,
+    /// Of what the operands and the result are made.
+    reads: Vec<Precision>,
+    writes: Precision,
     name: &'static str,
 }
 
@@ -37,6 +44,8 @@ impl Elementwise {
         Self {
             program,
             operands,
+            reads: s.reads.clone(),
+            writes: s.writes[0],
             name,
         }
     }
@@ -49,17 +58,27 @@ impl Kernel for Elementwise {
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
         let inputs = 0..self.operands.len();
-        let inputs: Vec<&[f32]> = inputs.map(|i| io.input(i)).collect();
-        let tasks = io.output().chunks_mut(TASK).enumerate().collect();
-        cx.pool.each(tasks, |(i, out)| {
-            cx.backend.vectorize(Run {
-                program: &self.program,
-                operands: &self.operands,
-                inputs: &inputs,
-                at: i * TASK,
-                out,
-            });
-        });
+        let inputs: Vec<Numbers<'_>> = inputs.map(|i| io.numbers(i, self.reads[i])).collect();
+        let part = |at: usize| Run {
+            program: &self.program,
+            operands: &self.operands,
+            inputs: &inputs,
+            at,
+        };
+        match self.writes {
+            Precision::F32 => {
+                let tasks = io.output::<f32>().chunks_mut(TASK).enumerate().collect();
+                cx.pool.each(tasks, |(i, out)| {
+                    cx.backend.vectorize(Floats(part(i * TASK), out));
+                });
+            }
+            Precision::Bf16 => {
+                let tasks = io.output::<bf16>().chunks_mut(TASK).enumerate().collect();
+                cx.pool.each(tasks, |(i, out)| {
+                    cx.backend.vectorize(Rounded(part(i * TASK), out));
+                });
+            }
+        }
         Ok(())
     }
 }
@@ -68,50 +87,126 @@ impl Kernel for Elementwise {
 struct Run<'a> {
     program: &'a Program,
     operands: &'a [Access],
-    inputs: &'a [&'a [f32]],
+    inputs: &'a [Numbers<'a>],
+    /// Where it begins.
     at: usize,
-    out: &'a mut [f32],
 }
 
-impl Vectorize for Run<'_> {
+/// What a block's operands were copied to.
+struct Copies {
+    /// Of operands that are no floats or do not lie as the result does, with
+    /// the place at which each was filled.
+    floats: Vec<(Vec<f32>, Option<usize>)>,
+    halves: Vec<bf16>,
+    registers: Registers,
+}
+
+impl Run<'_> {
+    fn copies(&self) -> Copies {
+        let mut floats = Vec::with_capacity(self.operands.len());
+        floats.resize_with(self.operands.len(), Default::default);
+        Copies {
+            floats,
+            halves: vec![bf16::ZERO; BLOCK],
+            registers: self.program.registers(),
+        }
+    }
+
+    /// Computes a block.
+    #[inline(always)]
+    fn block<S: Simd>(&self, s: S, at: usize, copies: &mut Copies, out: &mut [f32]) {
+        let len = out.len();
+        let all = self.operands.iter().zip(self.inputs);
+        for ((access, data), (copy, filled)) in all.zip(&mut copies.floats) {
+            if filled.is_some_and(|filled| access.repeats(filled, at, len)) {
+                continue;
+            }
+            match data {
+                Numbers::F32(data) => {
+                    if access.slice(data, at, len).is_some() {
+                        continue;
+                    }
+                    copy.resize(BLOCK, 0.0);
+                    access.fill(data, at, &mut copy[..len]);
+                }
+                Numbers::Bf16(data) => {
+                    copy.resize(BLOCK, 0.0);
+                    if let Some(data) = access.slice(data, at, len) {
+                        Widen(data, &mut copy[..len]).run(s);
+                    } else {
+                        access.fill(data, at, &mut copies.halves[..len]);
+                        Widen(&copies.halves[..len], &mut copy[..len]).run(s);
+                    }
+                }
+            }
+            // A shorter block does not stand for a longer one.
+            *filled = (len == BLOCK).then_some(at);
+        }
+        let operand = |k: usize| {
+            let slice = match self.inputs[k] {
+                Numbers::F32(data) => self.operands[k].slice(data, at, len),
+                Numbers::Bf16(_) => None,
+            };
+            slice.unwrap_or(&copies.floats[k].0)
+        };
+        let registers = &mut copies.registers;
+        if S::FUSED {
+            self.program.run::<true>(registers, operand, out);
+        } else {
+            self.program.run::<false>(registers, operand, out);
+        }
+    }
+}
+
+/// A part of a result of floats.
+struct Floats<'a>(Run<'a>, &'a mut [f32]);
+
+impl Vectorize for Floats<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let mut registers = self.program.registers();
-        // Copies of operands that do not lie as the result does, and the
-        // place at which each was filled.
-        let mut copies: Vec<(Vec<f32>, Option<usize>)> = Vec::with_capacity(self.operands.len());
-        copies.resize_with(self.operands.len(), Default::default);
-        for (i, out) in self.out.chunks_mut(BLOCK).enumerate() {
-            let (at, len) = (self.at + i * BLOCK, out.len());
-            let all = self.operands.iter().zip(self.inputs).zip(&mut copies);
-            for ((access, data), (copy, filled)) in all {
-                if access.slice(data, at, len).is_some()
-                    || filled.is_some_and(|filled| access.repeats(filled, at, len))
-                {
-                    continue;
-                }
-                copy.resize(BLOCK, 0.0);
-                access.fill(data, at, &mut copy[..len]);
-                // A shorter block does not stand for a longer one.
-                *filled = (len == BLOCK).then_some(at);
-            }
-            let operand = |k: usize| {
-                let slice = self.operands[k].slice(self.inputs[k], at, len);
-                slice.unwrap_or(&copies[k].0)
-            };
-            if S::FUSED {
-                self.program.run::<true>(&mut registers, operand, out);
-            } else {
-                self.program.run::<false>(&mut registers, operand, out);
-            }
+    fn run<S: Simd>(self, s: S) {
+        let Self(run, out) = self;
+        let mut copies = run.copies();
+        for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+            run.block(s, run.at + i * BLOCK, &mut copies, out);
+        }
+    }
+}
+
+/// A part of a result of bf16.
+struct Rounded<'a>(Run<'a>, &'a mut [bf16]);
+
+impl Vectorize for Rounded<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(run, out) = self;
+        let (mut copies, mut floats) = (run.copies(), vec![0.0; BLOCK]);
+        for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+            let floats = &mut floats[..out.len()];
+            run.block(s, run.at + i * BLOCK, &mut copies, floats);
+            Round(floats, out).run(s);
         }
     }
 }
 
 /// The mask of what is strictly between two bounds.
-pub(crate) struct RangeMask(pub(crate) f32, pub(crate) f32);
+pub(crate) struct RangeMask {
+    bounds: [f32; 2],
+    reads: Precision,
+}
+
+impl RangeMask {
+    /// The kernel of a mask.
+    pub(crate) fn new(clip: &Clip, s: &Signature<'_>) -> Self {
+        Self {
+            bounds: [clip.lower(), clip.upper()],
+            reads: s.reads[0],
+        }
+    }
+}
 
 impl Kernel for RangeMask {
     fn name(&self) -> &'static str {
@@ -119,30 +214,34 @@ impl Kernel for RangeMask {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        struct Compare<'a>(&'a [f32], &'a mut [u16], f32, f32);
+        struct Compare<'a>(Numbers<'a>, &'a mut [u16], [f32; 2]);
         impl Vectorize for Compare<'_> {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd>(self, s: S) {
-                let Self(x, masks, low, high) = self;
-                let (low, high) = (s.splat(low), s.splat(high));
-                for (x, mask) in x.as_chunks().0.iter().zip(masks) {
-                    *mask = s.inside(s.load(x), low, high);
+                let Self(x, masks, bounds) = self;
+                let [low, high] = bounds.map(|b| s.splat(b));
+                for (i, mask) in masks.iter_mut().enumerate() {
+                    *mask = s.inside(x.vector(s, i), low, high);
                 }
             }
         }
-        let x: &[f32] = io.input(0);
+        let x = io.numbers(0, self.reads);
         let masks: &mut [u16] = bytemuck::cast_slice_mut(io.outputs[0]);
-        let tasks = x.chunks(TASK).zip(masks.chunks_mut(TASK / LANES)).collect();
-        cx.pool.each(tasks, |(x, masks)| {
-            cx.backend.vectorize(Compare(x, masks, self.0, self.1));
+        let masks = masks[..x.len() / LANES].chunks_mut(TASK / LANES);
+        cx.pool.each(masks.enumerate().collect(), |(i, masks)| {
+            let x = x.part(i * TASK..i * TASK + masks.len() * LANES);
+            cx.backend.vectorize(Compare(x, masks, self.bounds));
         });
         Ok(())
     }
 }
 
 /// What a mask keeps of a value.
-pub(crate) struct MaskMul;
+pub(crate) struct MaskMul {
+    /// Of what the value and the result are made.
+    pub(crate) precisions: [Precision; 2],
+}
 
 impl Kernel for MaskMul {
     fn name(&self) -> &'static str {
@@ -150,24 +249,32 @@ impl Kernel for MaskMul {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        struct Keep<'a>(&'a [f32], &'a [u16], &'a mut [f32]);
-        impl Vectorize for Keep<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn run<S: Simd>(self, s: S) {
-                let Self(x, masks, out) = self;
-                let vectors = x.as_chunks().0.iter().zip(out.as_chunks_mut().0);
-                for ((x, out), mask) in vectors.zip(masks) {
-                    s.store(s.keep(s.load(x), *mask), out);
-                }
-            }
+        let (x, masks) = (io.numbers(0, self.precisions[0]), io.input::<u16>(1));
+        match self.precisions[1] {
+            Precision::F32 => keep(x, masks, io.output::<f32>(), cx),
+            Precision::Bf16 => keep(x, masks, io.output::<bf16>(), cx),
         }
-        let (x, masks) = (io.input::<f32>(0), io.input::<u16>(1));
-        let out = io.output().chunks_mut(TASK);
-        let tasks = x.chunks(TASK).zip(masks.chunks(TASK / LANES)).zip(out);
-        cx.pool.each(tasks.collect(), |((x, masks), out)| {
-            cx.backend.vectorize(Keep(x, masks, out));
-        });
         Ok(())
     }
+}
+
+fn keep<O: Number>(x: Numbers<'_>, masks: &[u16], out: &mut [O], cx: Context<'_>) {
+    struct Keep<'a, O>(Numbers<'a>, &'a [u16], &'a mut [O]);
+    impl<O: Number> Vectorize for Keep<'_, O> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Self(x, masks, out) = self;
+            let out = out.as_chunks_mut().0.iter_mut();
+            for (i, (out, mask)) in out.zip(masks).enumerate() {
+                O::store(s, s.keep(x.vector(s, i), *mask), out);
+            }
+        }
+    }
+    let out = out.chunks_mut(TASK).zip(masks.chunks(TASK / LANES));
+    cx.pool
+        .each(out.enumerate().collect(), |(i, (out, masks))| {
+            let x = x.part(i * TASK..i * TASK + out.len());
+            cx.backend.vectorize(Keep(x, masks, out));
+        });
 }

@@ -2,16 +2,18 @@
 //! it in registers. The arithmetic and its order are the same.
 
 use super::{Context, TASK};
-use crate::arch::tile::Finish;
+use crate::arch::store::Finish;
+use crate::layout::Precision;
 use crate::operands::Operands;
 use crate::simd::{LANES, Simd, Vectorize};
 use limpid_graph::ops::Epilogue;
 
-/// The epilogue of an operator that has `inputs` inputs in all.
-pub(crate) fn of<'a>(epilogue: &Epilogue, io: &Operands<'a>) -> Finish<'a> {
+/// The epilogue of an operator; what it adds is of the precision `added`.
+pub(crate) fn of<'a>(epilogue: &Epilogue, io: &Operands<'a>, added: Precision) -> Finish<'a> {
     let count = io.inputs.len();
+    let add = || io.numbers(count - epilogue.inputs(), added);
     Finish {
-        add: epilogue.add.then(|| io.input(count - epilogue.inputs())),
+        add: epilogue.add.then(add),
         clip: epilogue.clip.map(|c| (c.lower(), c.upper())),
         mask: epilogue
             .store_mask
@@ -35,7 +37,7 @@ pub(crate) fn apply(finish: Finish<'_>, out: &mut [f32], masks: &mut [u16], cx: 
     let tasks = tasks.map(|(i, out)| (i * TASK, out, masks.next().unwrap_or_default()));
     cx.pool.each(tasks.collect(), |(at, out, masks)| {
         let part = Finish {
-            add: finish.add.map(|a| &a[at..at + out.len()]),
+            add: finish.add.map(|a| a.part(at..at + out.len())),
             keep: finish
                 .keep
                 .map(|k| &k[at / LANES..(at + out.len()) / LANES]),
@@ -70,7 +72,7 @@ pub(super) fn vector<S: Simd>(
     mask: Option<&mut u16>,
 ) -> S::V {
     if let Some(add) = finish.add {
-        v = s.add(v, s.load(&add.as_chunks().0[i]));
+        v = s.add(v, add.vector(s, i));
     }
     if let Some((low, high)) = finish.clip {
         v = s.min(s.splat(high), s.max(s.splat(low), v));

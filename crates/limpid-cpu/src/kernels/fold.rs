@@ -96,7 +96,7 @@ impl Kernel for RunningMoments {
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
         let [mean, deviations, count, samples] = [0, 1, 2, 3].map(|i| io.input::<f32>(i));
-        let (out_mean, out_deviations) = io.outputs::<f32>();
+        let (out_mean, out_deviations) = io.outputs::<f32, f32>();
         let out_mean = out_mean[..self.size].chunks_mut(TASK);
         let out_deviations = out_deviations[..self.size].chunks_mut(TASK);
         let tasks = out_mean.zip(out_deviations).enumerate().collect();

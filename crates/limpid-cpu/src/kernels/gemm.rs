@@ -1,12 +1,14 @@
 //! The matrix product with weights.
 
 use super::product::{Left, Product, Then};
-use super::{Context, Kernel, finish, scratch};
+use super::{Context, Kernel, convert, finish, scratch};
+use crate::arch::number::Number;
 use crate::device::Caches;
-use crate::layout::Layout;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
 use crate::simd::LANES;
+use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::{Epilogue, Gemm};
 use limpid_tensor::{AlignedBuffer, Tensor};
@@ -28,7 +30,7 @@ pub(crate) struct GemmKernel {
 
 impl GemmKernel {
     /// The kernel of a product.
-    pub(crate) fn new(op: &Gemm, s: &Signature<'_>, vectors: usize) -> Self {
+    pub(crate) fn new(op: &Gemm, s: &Signature<'_>, vectors: usize, precision: Precision) -> Self {
         let (a, out) = (s.shape(0), s.output());
         let (rows, k) = a.split_at(a.len() - 1);
         let step = |layout: Layout, last: usize| match layout {
@@ -37,7 +39,7 @@ impl GemmKernel {
         };
         let m = out[out.len() - 1];
         Self {
-            product: Product::new(k[0], m, op.trans_b, vectors),
+            product: Product::new(k[0], m, op.trans_b, vectors, precision),
             rows: rows.iter().product(),
             steps: [step(s.read[0], k[0]), step(s.written[0], m)],
             epilogue: op.epilogue,
@@ -49,7 +51,10 @@ impl GemmKernel {
 
 impl Kernel for GemmKernel {
     fn name(&self) -> &'static str {
-        "product"
+        match self.product.spec.precision {
+            Precision::F32 => "product",
+            Precision::Bf16 => "product bf16",
+        }
     }
 
     fn bind(
@@ -65,19 +70,37 @@ impl Kernel for GemmKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let mut here;
-        let pack: &[f32] = match &self.pack {
-            Some(pack) => pack.as_slice(),
+        let here;
+        let pack = match &self.pack {
+            Some(pack) => pack,
             None => {
-                here = scratch::<f32>(self.product.packed)?;
-                let Product { spec, tiles, .. } = &self.product;
-                spec.pack_matrix(tiles, io.input(1), here.as_mut_slice());
-                here.as_slice()
+                here = self.product.spec.pack(io.input(1), None)?;
+                &here
             }
         };
-        let (data, finish) = (io.input::<f32>(0), finish::of(&self.epilogue, io));
+        let data = io.input::<f32>(0);
+        match self.product.spec.precision {
+            Precision::F32 => self.compute(data, pack.as_slice(), io, cx),
+            Precision::Bf16 => {
+                let mut rounded = scratch::<bf16>(data.len())?;
+                convert::round(data, rounded.as_mut_slice(), cx);
+                self.compute::<bf16>(rounded.as_slice(), pack.as_slice(), io, cx)
+            }
+        }
+    }
+}
+
+impl GemmKernel {
+    fn compute<T: Number>(
+        &self,
+        data: &[T],
+        pack: &[T],
+        io: &mut Operands<'_>,
+        cx: Context<'_>,
+    ) -> Result<(), DeviceError> {
+        let finish = finish::of(&self.epilogue, io, Precision::F32);
         let bias = self.has_bias.then(|| io.input::<f32>(2));
-        let (out, masks) = io.outputs::<u16>();
+        let (out, masks) = io.outputs::<f32, u16>();
         let [row, step] = self.steps;
         let left = |first: usize, rows: usize| Left {
             data,

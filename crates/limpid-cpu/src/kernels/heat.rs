@@ -184,7 +184,7 @@ impl Kernel for Heat {
         });
 
         let modes = modes.as_slice::<f64>();
-        let (blurred, slope) = io.outputs::<f32>();
+        let (blurred, slope) = io.outputs::<f32, f32>();
         let blurred = blurred[..images * size].chunks_mut(plane);
         let slope = slope[..images * size].chunks_mut(plane);
         let mut work = scratch::<f64>(images * planes * 3 * area)?;

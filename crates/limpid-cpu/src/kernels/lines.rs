@@ -193,7 +193,7 @@ impl Kernel for Normalize {
         }
         let x = io.input::<f32>(0);
         let Extent { lines, length } = self.0;
-        let (out, roots) = io.outputs::<f32>();
+        let (out, roots) = io.outputs::<f32, f32>();
         let some = (TASK / length).max(1);
         let out = out[..lines * length].chunks_mut(some * length);
         let roots = roots[..lines].chunks_mut(some);

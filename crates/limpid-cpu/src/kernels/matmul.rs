@@ -2,6 +2,7 @@
 
 use super::product::{Left, Product, Then};
 use super::{Context, Kernel};
+use crate::layout::Precision;
 use crate::operands::Operands;
 use crate::select::Signature;
 use limpid_device::DeviceError;
@@ -41,7 +42,7 @@ impl MatMulKernel {
         };
         let pairs = (0..count).map(|i| [0, 1].map(|k| place(&strides[k], i)));
         Self {
-            product: Product::new(depth, columns, op.trans_b, vectors),
+            product: Product::new(depth, columns, op.trans_b, vectors, Precision::F32),
             pairs: pairs.collect(),
             rows,
             trans_a: op.trans_a,

@@ -1,10 +1,12 @@
 //! The largest element of a window, which it is, and the gradient.
 
 use super::{Context, Kernel};
-use crate::layout::Layout;
+use crate::arch::number::Number;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
 use crate::simd::{LANES, Simd, Vectorize};
+use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::{MaxPool, MaxPoolGradient};
 
@@ -83,6 +85,8 @@ pub(crate) struct MaxPoolKernel {
     windows: Windows,
     values: bool,
     bytes: bool,
+    /// Of what the image and the largest elements are made.
+    precisions: [Precision; 2],
 }
 
 impl MaxPoolKernel {
@@ -93,6 +97,7 @@ impl MaxPoolKernel {
             windows,
             values,
             bytes,
+            precisions: [s.reads[0], s.writes[0]],
         })
     }
 }
@@ -103,11 +108,23 @@ impl Kernel for MaxPoolKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
+        match self.precisions {
+            [Precision::F32, Precision::F32] => self.compute::<f32, f32>(io, cx),
+            [Precision::F32, Precision::Bf16] => self.compute::<f32, bf16>(io, cx),
+            [Precision::Bf16, Precision::F32] => self.compute::<bf16, f32>(io, cx),
+            [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(io, cx),
+        }
+        Ok(())
+    }
+}
+
+impl MaxPoolKernel {
+    fn compute<T: Number, O: Number>(&self, io: &mut Operands<'_>, cx: Context<'_>) {
         let windows = &self.windows;
-        let x = io.input::<f32>(0);
+        let x = io.input::<T>(0);
         let (input, output) = (windows.input(), windows.output());
         let mut outs = io.outputs.iter_mut();
-        let mut values: &mut [f32] = &mut [];
+        let mut values: &mut [O] = &mut [];
         if self.values
             && let Some(out) = outs.next()
         {
@@ -128,22 +145,23 @@ impl Kernel for MaxPoolKernel {
             let x = &x[i * input..][..input];
             let all = (windows, x, values, bytes);
             match (windows.lanes, self.bytes) {
-                (LANES, true) => cx.backend.vectorize(Plane::<LANES, true>(all)),
-                (LANES, false) => cx.backend.vectorize(Plane::<LANES, false>(all)),
-                (_, true) => cx.backend.vectorize(Plane::<1, true>(all)),
-                (_, false) => cx.backend.vectorize(Plane::<1, false>(all)),
+                (LANES, true) => cx.backend.vectorize(Plane::<T, O, LANES, true>(all)),
+                (LANES, false) => cx.backend.vectorize(Plane::<T, O, LANES, false>(all)),
+                (_, true) => cx.backend.vectorize(Plane::<T, O, 1, true>(all)),
+                (_, false) => cx.backend.vectorize(Plane::<T, O, 1, false>(all)),
             }
         });
-        Ok(())
     }
 }
 
 /// A plane: what is read, and where values and bytes go.
-type Planes<'a> = (&'a Windows, &'a [f32], &'a mut [f32], &'a mut [u8]);
+type Planes<'a, T, O> = (&'a Windows, &'a [T], &'a mut [O], &'a mut [u8]);
 
-struct Plane<'a, const L: usize, const BYTES: bool>(Planes<'a>);
+struct Plane<'a, T, O, const L: usize, const BYTES: bool>(Planes<'a, T, O>);
 
-impl<const L: usize, const BYTES: bool> Vectorize for Plane<'_, L, BYTES> {
+impl<T: Number, O: Number, const L: usize, const BYTES: bool> Vectorize
+    for Plane<'_, T, O, L, BYTES>
+{
     type Output = ();
 
     #[inline(always)]
@@ -161,7 +179,8 @@ impl<const L: usize, const BYTES: bool> Vectorize for Plane<'_, L, BYTES> {
                 let mut index = [first.map_or(0, |(row, column)| row.1 + column.1); L];
                 for (y, row) in rows {
                     for (at, column) in columns {
-                        let (v, tap) = (&x[y * width + at], row + column);
+                        let v = x[y * width + at].map(Number::widen);
+                        let tap = row + column;
                         for l in 0..L {
                             let wins = (v[l] > best[l]) | (v[l].is_nan() & !best[l].is_nan());
                             best[l] = if wins { v[l] } else { best[l] };
@@ -172,7 +191,7 @@ impl<const L: usize, const BYTES: bool> Vectorize for Plane<'_, L, BYTES> {
                     }
                 }
                 if let Some(value) = values.get_mut(at) {
-                    *value = best;
+                    *value = best.map(O::round);
                 }
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte = index.map(|t| t as u8);
@@ -184,12 +203,49 @@ impl<const L: usize, const BYTES: bool> Vectorize for Plane<'_, L, BYTES> {
 }
 
 /// Each element of the cotangent, added where its window had the largest.
-pub(crate) struct MaxPoolGradientKernel(Windows);
+pub(crate) struct MaxPoolGradientKernel {
+    windows: Windows,
+    /// Of what the cotangent and the result are made.
+    precisions: [Precision; 2],
+}
 
 impl MaxPoolGradientKernel {
     /// The kernel of a gradient; `None` where the layouts have none.
     pub(crate) fn new(op: MaxPoolGradient, s: &Signature<'_>) -> Option<Self> {
-        Some(Self(Windows::new(op.pool, s.written[0], s.read[0])?))
+        Some(Self {
+            windows: Windows::new(op.pool, s.written[0], s.read[0])?,
+            precisions: [s.reads[0], s.writes[0]],
+        })
+    }
+
+    /// Computes a plane.
+    fn plane<T: Number>(&self, g: &[T], taps: &[u8], out: &mut [f32]) {
+        let windows = &self.windows;
+        let lanes = windows.lanes;
+        out.fill(0.0);
+        let width = windows.pool.kernel[1];
+        for (at, (g, taps)) in g.chunks(lanes).zip(taps.chunks(lanes)).enumerate() {
+            let (oy, ox) = (at / windows.to[1], at % windows.to[1]);
+            for (lane, (g, tap)) in g.iter().zip(taps).enumerate() {
+                let tap = usize::from(*tap);
+                let y = windows.place(0, oy, tap / width);
+                if let (Some(y), Some(x)) = (y, windows.place(1, ox, tap % width)) {
+                    out[(y * windows.from[1] + x) * lanes + lane] += g.widen();
+                }
+            }
+        }
+    }
+
+    fn compute<T: Number, O: Number>(&self, io: &mut Operands<'_>, cx: Context<'_>) {
+        let (g, taps) = (io.input::<T>(0), io.inputs[1]);
+        let (input, output) = (self.windows.input(), self.windows.output());
+        let out = io.output::<O>()[..self.windows.planes * input].chunks_mut(input);
+        cx.pool.each(out.enumerate().collect(), |(i, out)| {
+            let own = i * output..(i + 1) * output;
+            O::write(out, cx.backend, |sums| {
+                self.plane(&g[own.clone()], &taps[own], sums);
+            });
+        });
     }
 }
 
@@ -199,27 +255,12 @@ impl Kernel for MaxPoolGradientKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let windows = &self.0;
-        let Windows { lanes, planes, .. } = *windows;
-        let (g, taps) = (io.input::<f32>(0), io.inputs[1]);
-        let (input, output) = (windows.input(), windows.output());
-        let out = &mut io.output()[..planes * input];
-        let tasks = out.chunks_mut(input).enumerate().collect();
-        cx.pool.each(tasks, |(i, out)| {
-            out.fill(0.0);
-            let (g, taps) = (&g[i * output..][..output], &taps[i * output..][..output]);
-            let width = windows.pool.kernel[1];
-            for (at, (g, taps)) in g.chunks(lanes).zip(taps.chunks(lanes)).enumerate() {
-                let (oy, ox) = (at / windows.to[1], at % windows.to[1]);
-                for (lane, (g, tap)) in g.iter().zip(taps).enumerate() {
-                    let tap = usize::from(*tap);
-                    let y = windows.place(0, oy, tap / width);
-                    if let (Some(y), Some(x)) = (y, windows.place(1, ox, tap % width)) {
-                        out[(y * windows.from[1] + x) * lanes + lane] += g;
-                    }
-                }
-            }
-        });
+        match self.precisions {
+            [Precision::F32, Precision::F32] => self.compute::<f32, f32>(io, cx),
+            [Precision::F32, Precision::Bf16] => self.compute::<f32, bf16>(io, cx),
+            [Precision::Bf16, Precision::F32] => self.compute::<bf16, f32>(io, cx),
+            [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(io, cx),
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod batch_norm;
 mod channels;
 pub(crate) mod concat;
 pub(crate) mod conv;
+pub(crate) mod convert;
 mod depthwise;
 pub(crate) mod elementwise;
 mod filter_product;

@@ -2,7 +2,10 @@
 
 use super::{Context, TASK};
 use crate::arch::Backend;
-use crate::arch::tile::{self, Blocks, Finish, Store, Sweep, Taps, Target};
+use crate::arch::number::Number;
+use crate::arch::store::{Finish, Store, Target};
+use crate::arch::tile::{self, Blocks, Sweep, Taps};
+use crate::layout::Precision;
 use crate::pack::{PackSpec, Tile};
 use crate::simd::LANES;
 
@@ -16,18 +19,18 @@ const CACHED: usize = 1 << 18;
 pub(super) struct Product {
     pub(super) spec: PackSpec,
     pub(super) tiles: Vec<Tile>,
-    /// The floats of the pack.
+    /// The numbers of the pack.
     pub(super) packed: usize,
 }
 
 /// The left factor: `rows` rows from `start` on.
 #[derive(Clone, Copy)]
-pub(super) struct Left<'a> {
-    pub(super) data: &'a [f32],
+pub(super) struct Left<'a, T = f32> {
+    pub(super) data: &'a [T],
     pub(super) start: usize,
-    /// Floats from a row to the next.
+    /// Numbers from a row to the next.
     pub(super) row: usize,
-    /// Floats from an element of a row to the next.
+    /// Numbers from an element of a row to the next.
     pub(super) column: usize,
     pub(super) rows: usize,
 }
@@ -43,7 +46,13 @@ pub(super) struct Then<'a> {
 
 impl Product {
     /// The right factor is given as `[depth, columns]`, or as `[columns, depth]`.
-    pub(super) fn new(depth: usize, columns: usize, transposed: bool, vectors: usize) -> Self {
+    pub(super) fn new(
+        depth: usize,
+        columns: usize,
+        transposed: bool,
+        vectors: usize,
+        precision: Precision,
+    ) -> Self {
         let spec = PackSpec {
             transposed: !transposed,
             outputs: columns,
@@ -54,6 +63,7 @@ impl Product {
             depthwise: false,
             winograd: 0,
             spread: false,
+            precision,
         };
         Self::of(spec)
     }
@@ -85,12 +95,12 @@ impl Product {
 
     /// Some tiles of some rows; rows of the result begin every `step` floats
     /// and have whole vectors. The first tile's columns begin at `out`'s.
-    fn tiles(
+    fn tiles<T: Number>(
         &self,
         backend: Backend,
         tiles: &[Tile],
-        left: Left<'_>,
-        pack: &[f32],
+        left: Left<'_, T>,
+        pack: &[T],
         then: Then<'_>,
         (out, step): (&mut [f32], usize),
         masks: &mut [u16],
@@ -135,11 +145,11 @@ impl Product {
 
     /// All rows of `left` into `out`, whose rows are `step` floats long; masks
     /// are stored where rows are whole vectors. `work` grows where they are not.
-    pub(super) fn rows(
+    pub(super) fn rows<T: Number>(
         &self,
         backend: Backend,
-        left: Left<'_>,
-        pack: &[f32],
+        left: Left<'_, T>,
+        pack: &[T],
         then: Then<'_>,
         (out, step): (&mut [f32], usize),
         masks: &mut [u16],
@@ -176,10 +186,10 @@ impl Product {
     }
 
     /// Few rows, the tiles of columns shared out among the threads.
-    pub(super) fn few_rows(
+    pub(super) fn few_rows<T: Number>(
         &self,
-        left: Left<'_>,
-        pack: &[f32],
+        left: Left<'_, T>,
+        pack: &[T],
         bias: Option<&[f32]>,
         (out, step): (&mut [f32], usize),
         work: &mut [f32],
@@ -233,7 +243,8 @@ mod tests {
                 pool: &pool,
             };
             for columns in [7, 96, 131] {
-                let product = Product::new(depth, columns, false, isa.tile_vectors());
+                let vectors = isa.tile_vectors();
+                let product = Product::new(depth, columns, false, vectors, Precision::F32);
                 let weights: Vec<f32> = (0..depth * columns).map(number).collect();
                 let mut pack = vec![0.0; product.packed];
                 product

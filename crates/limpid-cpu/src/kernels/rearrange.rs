@@ -1,12 +1,14 @@
 //! The same elements in another order or layout.
 
 use super::access::{Access, axes_of};
-use super::{Context, Kernel, TASK, scratch};
-use crate::layout::Layout;
+use super::{Context, Kernel, TASK, convert, scratch};
+use crate::arch::store::Numbers;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
-use crate::simd::LANES;
+use crate::simd::{LANES, widen};
 use bytemuck::Pod;
+use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::Transpose;
 use limpid_tensor::DType;
@@ -15,6 +17,8 @@ use limpid_tensor::DType;
 pub(crate) struct Rearrange {
     how: How,
     dtype: DType,
+    /// Of what input and output are made.
+    precisions: [Precision; 2],
     name: &'static str,
 }
 
@@ -27,7 +31,12 @@ enum How {
 impl Rearrange {
     fn of(name: &'static str, how: How, s: &Signature<'_>) -> Self {
         let dtype = s.outputs[0].dtype;
-        Self { how, dtype, name }
+        Self {
+            how,
+            dtype,
+            precisions: [s.reads[0], s.writes[0]],
+            name,
+        }
     }
 
     /// A value stretched to the result's shape.
@@ -73,13 +82,42 @@ impl Kernel for Rearrange {
         match (&self.how, self.dtype) {
             (How::Blocks(from, to), _) => {
                 let mut elements = scratch::<f32>(from.images() * from.image_elements())?;
-                from.store_c(io.input(0), elements.as_mut_slice());
-                to.load_c(elements.as_slice(), io.output());
+                match io.numbers(0, self.precisions[0]) {
+                    Numbers::F32(numbers) => from.store_c(numbers, elements.as_mut_slice()),
+                    Numbers::Bf16(numbers) => {
+                        let elements = elements.as_mut_slice::<f32>();
+                        from.place_c(|element, lane| elements[element] = widen(numbers[lane]));
+                    }
+                }
+                match self.precisions[1] {
+                    Precision::F32 => to.load_c(elements.as_slice(), io.output()),
+                    Precision::Bf16 => {
+                        let mut numbers = scratch::<f32>(to.lanes())?;
+                        to.load_c(elements.as_slice(), numbers.as_mut_slice());
+                        convert::round(numbers.as_slice(), io.output(), cx);
+                    }
+                }
             }
-            (How::Copy(access), DType::F32) => {
-                let from = io.input::<f32>(0);
-                copy(access, from, io.output(), cx);
-            }
+            (How::Copy(access), DType::F32) => match self.precisions {
+                [Precision::F32, Precision::F32] => {
+                    copy(access, io.input::<f32>(0), io.output(), cx);
+                }
+                [Precision::Bf16, Precision::Bf16] => {
+                    copy::<bf16>(access, io.input(0), io.output(), cx);
+                }
+                [Precision::F32, Precision::Bf16] => {
+                    let round = |from: &[f32], to: &mut [bf16]| {
+                        cx.backend.vectorize(convert::Round(from, to));
+                    };
+                    copy_as(access, io.input(0), io.output(), round, cx);
+                }
+                [Precision::Bf16, Precision::F32] => {
+                    let widen = |from: &[bf16], to: &mut [f32]| {
+                        cx.backend.vectorize(convert::Widen(from, to));
+                    };
+                    copy_as(access, io.input(0), io.output(), widen, cx);
+                }
+            },
             (How::Copy(access), DType::U8) => {
                 let from = io.inputs[0];
                 copy(access, from, io.outputs[0], cx);
@@ -106,4 +144,20 @@ fn copy<T: Pod + Send + Sync>(access: &Access, from: &[T], to: &mut [T], cx: Con
     let tasks = to.chunks_mut(TASK).enumerate().collect();
     cx.pool
         .each(tasks, |(i, to)| access.fill(from, i * TASK, to));
+}
+
+/// As [`copy`], from one precision to another.
+fn copy_as<T: Pod + Send + Sync, U: Send>(
+    access: &Access,
+    from: &[T],
+    to: &mut [U],
+    convert: impl Fn(&[T], &mut [U]) + Sync,
+    cx: Context<'_>,
+) {
+    let tasks = to.chunks_mut(TASK).enumerate().collect();
+    cx.pool.each(tasks, |(i, to)| {
+        let mut copied = vec![T::zeroed(); to.len()];
+        access.fill(from, i * TASK, &mut copied);
+        convert(&copied, to);
+    });
 }

@@ -1,7 +1,8 @@
 //! Sums, means and largest elements over axes.
 
 use super::{Context, Kernel, TASK, scratch};
-use crate::layout::Layout;
+use crate::arch::store::Numbers;
+use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
 use crate::simd::{LANES, Simd, Vectorize};
@@ -9,7 +10,11 @@ use limpid_device::DeviceError;
 use limpid_graph::reference::broadcast_strides;
 
 /// The mean of each channel.
-pub(crate) struct GlobalAveragePool(pub(crate) Layout);
+pub(crate) struct GlobalAveragePool {
+    pub(crate) layout: Layout,
+    /// Of what the images are made; means are floats.
+    pub(crate) reads: Precision,
+}
 
 impl Kernel for GlobalAveragePool {
     fn name(&self) -> &'static str {
@@ -17,18 +22,21 @@ impl Kernel for GlobalAveragePool {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let plane = self.0.plane();
-        let x = &io.input::<f32>(0)[..self.0.images() * self.0.image()];
+        let plane = self.layout.plane();
         if plane == 0 {
             return Ok(());
         }
-        let out = io.output();
-        if matches!(self.0, Layout::Blocked(_)) {
-            let tasks = x.chunks(plane).zip(out.as_chunks_mut().0).collect();
-            cx.pool
-                .each(tasks, |(x, out)| cx.backend.vectorize(Mean(x, out)));
+        let count = self.layout.images() * self.layout.image() / plane;
+        if matches!(self.layout, Layout::Blocked(_)) {
+            let x = io.numbers(0, self.reads);
+            let out = io.output().as_chunks_mut().0.iter_mut().take(count);
+            cx.pool.each(out.enumerate().collect(), |(i, out)| {
+                let x = x.part(i * plane..(i + 1) * plane);
+                cx.backend.vectorize(Mean(x, out));
+            });
         } else {
-            for (x, out) in x.chunks(plane).zip(out) {
+            let x = io.input::<f32>(0);
+            for (x, out) in x.chunks(plane).take(count).zip(io.output()) {
                 let sum: f64 = x.iter().map(|v| f64::from(*v)).sum();
                 *out = (sum / plane as f64) as f32;
             }
@@ -37,7 +45,7 @@ impl Kernel for GlobalAveragePool {
     }
 }
 
-struct Mean<'a>(&'a [f32], &'a mut [f32; LANES]);
+struct Mean<'a>(Numbers<'a>, &'a mut [f32; LANES]);
 
 impl Vectorize for Mean<'_> {
     type Output = ();
@@ -45,19 +53,20 @@ impl Vectorize for Mean<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // Four sums, which shortens both the wait and the error.
-        let pixels = self.0.as_chunks::<LANES>().0;
+        let Self(x, out) = self;
+        let pixels = x.len() / LANES;
         let mut sums = [s.splat(0.0); 4];
-        let (fours, rest) = pixels.as_chunks::<4>();
-        for four in fours {
+        let fours = pixels / 4 * 4;
+        for four in (0..fours).step_by(4) {
             for i in 0..4 {
-                sums[i] = s.add(sums[i], s.load(&four[i]));
+                sums[i] = s.add(sums[i], x.vector(s, four + i));
             }
         }
-        for pixel in rest {
-            sums[0] = s.add(sums[0], s.load(pixel));
+        for pixel in fours..pixels {
+            sums[0] = s.add(sums[0], x.vector(s, pixel));
         }
         let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
-        s.store(s.mul(sum, s.splat(1.0 / pixels.len() as f32)), self.1);
+        s.store(s.mul(sum, s.splat(1.0 / pixels as f32)), out);
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::Context;
 use super::window::{Destination, Offset, Source, Window};
+use crate::arch::number::Number;
 use crate::operands::Workspace;
 use crate::pack::PackSpec;
 use crate::simd::LANES;
@@ -117,10 +118,10 @@ impl Scatter {
     }
 
     /// Computes the picture into `out`.
-    pub(super) fn run(
+    pub(super) fn run<T: Number>(
         &self,
-        input: &[f32],
-        weights: &[f32],
+        input: &[T],
+        weights: &[T],
         bias: Option<&[f32]>,
         out: &mut [f32],
         workspace: Workspace<'_>,

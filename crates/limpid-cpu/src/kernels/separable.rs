@@ -77,7 +77,7 @@ impl Kernel for Separable {
         let planes = size / plane;
         let mut work = scratch::<f64>(images * planes * 4 * area)?;
         let work = work.as_mut_slice::<f64>().chunks_mut(4 * area);
-        let (out, slope) = io.outputs::<f32>();
+        let (out, slope) = io.outputs::<f32, f32>();
         let out = out[..images * size].chunks_mut(plane);
         let slope = slope[..images * size].chunks_mut(plane);
         let shared = self.input.images() == 1;

@@ -4,7 +4,8 @@
 
 use super::window::{Destination, Offset, Source, Window};
 use super::{Context, finish};
-use crate::arch::tile::Finish;
+use crate::arch::number::Number;
+use crate::arch::store::Finish;
 use crate::operands::Workspace;
 use crate::pack::PackSpec;
 use crate::simd::{LANES, Simd, Vectorize};
@@ -94,12 +95,12 @@ impl Strided {
 
     /// Computes all outputs into `out` and the masks into `masks`. What is
     /// spread has neither bias nor factor.
-    pub(super) fn run(
+    pub(super) fn run<T: Number, O: Number>(
         &self,
-        input: &[f32],
-        weights: &[f32],
+        input: &[T],
+        weights: &[T],
         affine: [Option<&[f32]>; 2],
-        out: &mut [f32],
+        out: &mut [O],
         masks: &mut [u16],
         finish: Finish<'_>,
         workspace: Workspace<'_>,
@@ -111,11 +112,12 @@ impl Strided {
             return;
         }
         if !self.spread {
+            let pixels = &mut bytemuck::cast_slice_mut(pixels)[..self.workspace()];
             let planes = pixels.chunks_mut(self.image).zip(input.chunks(plane));
             cx.pool
                 .each(planes.collect(), |(to, from)| self.gather(from, to));
             self.product
-                .run(pixels, weights, affine, out, masks, finish, cx);
+                .run::<T, O>(pixels, weights, affine, out, masks, finish, cx);
             return;
         }
         let none = Finish::default();
@@ -135,7 +137,7 @@ impl Strided {
             .each(planes.collect(), |task| cx.backend.vectorize(task));
     }
 
-    fn gather(&self, from: &[f32], to: &mut [f32]) {
+    fn gather<T: Number>(&self, from: &[T], to: &mut [T]) {
         let row = self.strides[0] * self.width * LANES;
         let rows = to.chunks_mut(self.left[1] * LANES).zip(from.chunks(row));
         for (to, from) in rows {
@@ -148,17 +150,17 @@ impl Strided {
 }
 
 /// A plane whose pixels are spread.
-struct Spread<'a> {
+struct Spread<'a, O> {
     strided: &'a Strided,
     finish: Finish<'a>,
     /// The first pixel's place in the whole, in vectors.
     whole: usize,
     from: &'a [[f32; LANES]],
-    out: &'a mut [[f32; LANES]],
+    out: &'a mut [[O; LANES]],
     masks: &'a mut [u16],
 }
 
-impl Vectorize for Spread<'_> {
+impl<O: Number> Vectorize for Spread<'_, O> {
     type Output = ();
 
     #[inline(always)]
@@ -181,7 +183,7 @@ impl Vectorize for Spread<'_> {
                 let i = y * width + x;
                 let mask = self.masks.get_mut(i);
                 let v = finish::vector(s, &self.finish, v, self.whole + i, mask);
-                s.store(v, out);
+                O::store(s, v, out);
             }
         }
     }

@@ -5,7 +5,8 @@
 use super::product::{Left, Product};
 use super::window::{Destination, Offset, Source};
 use super::{Context, finish, scratch};
-use crate::arch::tile::Finish;
+use crate::arch::number::Number;
+use crate::arch::store::Finish;
 use crate::pack::PackSpec;
 use crate::simd::LANES;
 use limpid_device::DeviceError;
@@ -64,12 +65,12 @@ impl Whole {
     }
 
     /// Computes all outputs into `out` and the masks into `masks`.
-    pub(super) fn run(
+    pub(super) fn run<T: Number, O: Number>(
         &self,
-        input: &[f32],
-        weights: &[f32],
+        input: &[T],
+        weights: &[T],
         bias: Option<&[f32]>,
-        out: &mut [f32],
+        out: &mut [O],
         masks: &mut [u16],
         finish: Finish<'_>,
         cx: Context<'_>,
@@ -85,9 +86,11 @@ impl Whole {
         let whole = &mut out[..self.images * step];
         let mut work = scratch::<f32>(self.images * self.product.padded())?;
         let work = work.as_mut_slice();
-        self.product
-            .few_rows(left, weights, bias, (whole, step), work, cx);
-        finish::apply(finish, whole, masks, cx);
+        O::write(whole, cx.backend, |whole| {
+            self.product
+                .few_rows(left, weights, bias, (whole, step), work, cx);
+            finish::apply(finish, whole, masks, cx);
+        });
         Ok(())
     }
 }

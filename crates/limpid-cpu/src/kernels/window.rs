@@ -1,4 +1,5 @@
-//! Convolution and its transpose, dense and grouped, as one algorithm: out[i * out_step + phase] = bias + the sum over taps of
+//! Convolution and its transpose, dense and grouped, as one algorithm:
+//! out[i * out_step + phase] = bias + the sum over taps of
 //! weight[tap] * in[i * in_step + offset(tap)].
 //!
 //! A convolution has one phase with all taps. A transposed one has a phase for
@@ -11,7 +12,9 @@
 //! within the block. It depends on neither tile, batch nor thread.
 
 use super::Context;
-use crate::arch::tile::{self, Blocks, Finish, Store, Sweep, Taps, Target};
+use crate::arch::number::Number;
+use crate::arch::store::{Finish, Store};
+use crate::arch::tile::{self, Blocks, Sweep, Taps};
 use crate::pack::{PackSpec, Tile};
 use crate::simd::LANES;
 
@@ -161,12 +164,12 @@ impl Window {
     }
 
     /// Computes all outputs into `out` and the masks into `masks`.
-    pub(super) fn run(
+    pub(super) fn run<T: Number, O: Number>(
         &self,
-        input: &[f32],
-        weights: &[f32],
+        input: &[T],
+        weights: &[T],
         [bias, scale]: [Option<&[f32]>; 2],
-        out: &mut [f32],
+        out: &mut [O],
         masks: &mut [u16],
         finish: Finish<'_>,
         cx: Context<'_>,
@@ -188,7 +191,7 @@ impl Window {
                 (image * parts + part) * tiles.len() + tile
             }
         };
-        let mut tasks: Vec<Task<'_>> = Vec::with_capacity(d.images * parts * tiles.len());
+        let mut tasks: Vec<Task<'_, O>> = Vec::with_capacity(d.images * parts * tiles.len());
         tasks.resize_with(d.images * parts * tiles.len(), Task::default);
         // A picture in C order has one tile, and its channels are the planes.
         let lanes = d.position == 1;
@@ -236,28 +239,40 @@ impl Window {
 }
 
 /// Some rows of one image and tile.
-#[derive(Default)]
-struct Task<'a> {
+struct Task<'a, O> {
     image: usize,
     tile: usize,
     first: usize,
     rows: usize,
-    outs: [&'a mut [f32]; tile::MAX_VECTORS],
+    outs: [&'a mut [O]; tile::MAX_VECTORS],
     masks: [&'a mut [u16]; tile::MAX_VECTORS],
 }
 
-struct Job<'a> {
+impl<O> Default for Task<'_, O> {
+    fn default() -> Self {
+        Self {
+            image: 0,
+            tile: 0,
+            first: 0,
+            rows: 0,
+            outs: Default::default(),
+            masks: Default::default(),
+        }
+    }
+}
+
+struct Job<'a, T> {
     window: &'a Window,
-    input: &'a [f32],
-    weights: &'a [f32],
+    input: &'a [T],
+    weights: &'a [T],
     bias: Option<&'a [f32]>,
     scale: Option<&'a [f32]>,
     finish: Finish<'a>,
     cx: Context<'a>,
 }
 
-impl Job<'_> {
-    fn run(&self, mut task: Task<'_>, tile: Tile) {
+impl<T: Number> Job<'_, T> {
+    fn run<O: Number>(&self, mut task: Task<'_, O>, tile: Tile) {
         let Window {
             source: s,
             destination: d,
@@ -304,11 +319,7 @@ impl Job<'_> {
                 };
                 let outs = &mut task.outs[..planes];
                 let mut store = Store {
-                    target: if lanes {
-                        Target::Lanes(outs)
-                    } else {
-                        Target::Planes(outs)
-                    },
+                    target: O::target(outs, lanes),
                     masks: &mut task.masks,
                     finish: self.finish,
                     planes_at,

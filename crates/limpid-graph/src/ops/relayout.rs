@@ -6,12 +6,15 @@ use crate::{Fact, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
 /// The same value in another of a device's layouts: in C order, or as the
-/// device keeps images. Devices insert it into their plans.
+/// device keeps images, perhaps rounded. Devices insert it into their plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relayout {
     /// Whether the result lies in C order.
     pub flat: bool,
+    /// Whether the result is an image in the device's half precision, where it
+    /// has one.
+    pub half: bool,
 }
 
 impl Operator for Relayout {
@@ -57,7 +60,7 @@ impl Operator for Relayout {
         let mut cases = Vec::new();
         for shape in shapes {
             for flat in [false, true] {
-                let op = Self { flat };
+                let op = Self { flat, half: false };
                 let name = format!("relayout {shape:?} flat {flat}");
                 let inputs = vec![CaseInput::integers(shape, -99, 99)];
                 cases.push(Case::new(&name, op, inputs));

@@ -205,6 +205,8 @@ pub struct Report {
     pub model_sha256: String,
     /// The kind of device.
     pub device: String,
+    /// The precision of the arithmetic.
+    pub precision: String,
     /// The instruction set or driver.
     pub isa: String,
     /// The seed.
@@ -289,6 +291,7 @@ impl Recorder {
             model: session.model().name().to_owned(),
             model_sha256: session.model().sha256().to_owned(),
             device: capabilities.kind.name().to_owned(),
+            precision: capabilities.precision.clone(),
             isa: capabilities.isa.clone(),
             seed,
             summary: summary.collect(),

@@ -1,11 +1,11 @@
 use super::{BUILD, Figures, of_numbers};
 use crate::console::{self, Outcome, Reporter};
 use crate::interrupt;
-use crate::options::{self, Machine, Precision};
+use crate::options::{self, Machine};
 use anyhow::anyhow;
 use clap::Args;
-use limpid::Session;
 use limpid::measure::Work;
+use limpid::{Precision, Session};
 use limpid_cpu::Isa;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
 
-    /// The numbers to compute with
-    #[arg(long, value_name = "f32", default_value = "f32", value_parser = options::precision)]
+    /// The numbers that convolutions and products multiply
+    #[arg(long, value_name = "f32|bf16", default_value = "f32", value_parser = options::precision)]
     precision: Precision,
 
     /// Batches

@@ -75,13 +75,14 @@ fn facts(report: &Report, page: &mut String) {
     let failed = report.pictures.len() - results;
     let _ = writeln!(
         page,
-        "<p>Model {} <span class=\"soft\">(SHA-256 {})</span><br>{} {} on {} ({}), seed {}; Limpid {}</p>",
+        "<p>Model {} <span class=\"soft\">(SHA-256 {})</span><br>{} {} on {} ({}) in {}, seed {}; Limpid {}</p>",
         escape(&report.model),
         escape(&report.model_sha256),
         results,
         if results == 1 { "result" } else { "results" },
         escape(&report.device),
         escape(&report.isa),
+        escape(&report.precision),
         report.seed,
         escape(&report.version),
     );

@@ -3,9 +3,10 @@
 use super::Winograd;
 use crate::Isa;
 use crate::arch::Backend;
-use crate::arch::tile::Finish;
+use crate::arch::store::Finish;
 use crate::kernels::Context;
 use crate::kernels::window::{Destination, Offset, Source, Window};
+use crate::layout::Precision;
 use crate::operands::Workspace;
 use crate::pack::PackSpec;
 use crate::pool::Pool;
@@ -43,6 +44,7 @@ fn geometry(images: usize, channels: usize, side: usize) -> (Source, Destination
         depthwise: false,
         winograd: 0,
         spread: false,
+        precision: Precision::F32,
     };
     (source, destination, spec)
 }
