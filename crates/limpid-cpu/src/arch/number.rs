@@ -29,6 +29,9 @@ pub(crate) trait Number: bytemuck::Pod + Send + Sync {
     /// Lets `f` compute floats, and stores them as such numbers.
     fn write(to: &mut [Self], backend: Backend, f: impl FnOnce(&mut [f32]));
 
+    /// Sixteen numbers as floats.
+    fn vector<S: Simd>(s: S, from: &[Self; LANES]) -> S::V;
+
     /// Stores floats, rounded to such numbers.
     fn store<S: Simd>(s: S, v: S::V, to: &mut [Self; LANES]);
 
@@ -87,6 +90,11 @@ impl Number for f32 {
 
     fn write(to: &mut [f32], _: Backend, f: impl FnOnce(&mut [f32])) {
         f(to);
+    }
+
+    #[inline(always)]
+    fn vector<S: Simd>(s: S, from: &[f32; LANES]) -> S::V {
+        s.load(from)
     }
 
     #[inline(always)]
@@ -159,6 +167,11 @@ impl Number for bf16 {
         let mut floats = vec![0.0; to.len()];
         f(&mut floats);
         backend.vectorize(Round(&floats, to));
+    }
+
+    #[inline(always)]
+    fn vector<S: Simd>(s: S, from: &[bf16; LANES]) -> S::V {
+        s.load_bf16(from)
     }
 
     #[inline(always)]

@@ -64,12 +64,17 @@ impl Sums {
     ) -> Self {
         let d = &destination;
         let dense = spec.groups == 1 && source.position == LANES && d.position == LANES;
-        // The transforms' roundings would be larger than those of bf16.
-        let dense = dense && spec.precision == Precision::F32;
         if let ([(_, taps)], true, true) = (&phases[..], dense, steps == [[1, 1]; 2]) {
             let size = winograd::tile_size(spec.inputs, spec.outputs, d.height, d.width);
             let origin = winograd::origin(taps, spec.transposed);
+            // The sums at points are floats, where bf16 would lose four times as
+            // much. So the smaller tile is no faster than direct sums of bf16.
+            let size = size.filter(|size| spec.precision == Precision::F32 || *size == 4);
             if let (Some(size), Some(origin)) = (size, origin) {
+                let spec = PackSpec {
+                    precision: Precision::F32,
+                    ..spec
+                };
                 return Self::Winograd(Winograd::new(source, destination, origin, size, spec));
             }
         }
@@ -449,8 +454,7 @@ impl ConvKernel {
                 s.run(input, weights, affine, out, masks, finish, workspace, cx);
             }
             Sums::Winograd(w) => {
-                let (input, weights) = (io.input(0), pack.as_slice());
-                let (out, masks) = io.outputs();
+                let (weights, (out, masks)) = (pack.as_slice(), io.outputs::<O, _>());
                 w.run(input, weights, affine, out, masks, finish, workspace, cx);
             }
             Sums::Direct(w) if self.planar && !finish::is_none(&finish) => {

@@ -17,6 +17,7 @@ pub(crate) use transform::kernel_matrix;
 use super::Context;
 use super::finish;
 use super::window::{Destination, Offset, Source};
+use crate::arch::number::Number;
 use crate::arch::store::{Finish, Store, Target};
 use crate::arch::tile::{self, Blocks, Sweep, Taps};
 use crate::operands::Workspace;
@@ -178,12 +179,12 @@ impl Winograd {
     }
 
     /// Computes all outputs into `out` and the masks into `masks`.
-    pub(super) fn run(
+    pub(super) fn run<T: Number, O: Number>(
         &self,
-        input: &[f32],
+        input: &[T],
         weights: &[f32],
         affine: [Option<&[f32]>; 2],
-        out: &mut [f32],
+        out: &mut [O],
         masks: &mut [u16],
         finish: Finish<'_>,
         workspace: Workspace<'_>,
@@ -215,10 +216,9 @@ fn stride(tiles: usize) -> usize {
     tiles * LANES + SKEW
 }
 
-#[derive(Clone, Copy)]
-struct Job<'a> {
+struct Job<'a, T> {
     winograd: &'a Winograd,
-    input: &'a [f32],
+    input: &'a [T],
     weights: &'a [f32],
     affine: [Option<&'a [f32]>; 2],
     finish: Finish<'a>,
@@ -226,17 +226,17 @@ struct Job<'a> {
 }
 
 /// Rows of an output plane, and of its mask.
-type Piece<'a> = (&'a mut [f32], &'a mut [u16]);
+type Piece<'a, O> = (&'a mut [O], &'a mut [u16]);
 
-impl Job<'_> {
+impl<T: Number> Job<'_, T> {
     /// The planes of `out` in pieces of `rows` rows, each with its mask's: of
     /// each plane a list.
-    fn pieces<'o>(
+    fn pieces<'o, O>(
         &self,
         rows: usize,
-        out: &'o mut [f32],
+        out: &'o mut [O],
         masks: &'o mut [u16],
-    ) -> impl Iterator<Item = Vec<Piece<'o>>> {
+    ) -> impl Iterator<Item = Vec<Piece<'o, O>>> {
         let d = &self.winograd.destination;
         let (piece, plane) = (rows * d.width * LANES, d.height * d.width * LANES);
         let masked = self.finish.mask.is_some();
@@ -252,7 +252,13 @@ impl Job<'_> {
     }
 
     /// All stages of `rows` rows of tiles, then the next.
-    fn by_blocks(&self, rows: usize, out: &mut [f32], masks: &mut [u16], work: Workspace<'_>) {
+    fn by_blocks<O: Number>(
+        &self,
+        rows: usize,
+        out: &mut [O],
+        masks: &mut [u16],
+        work: Workspace<'_>,
+    ) {
         let w = self.winograd;
         let d = &w.destination;
         let [all, columns] = w.grid();
@@ -264,7 +270,7 @@ impl Job<'_> {
             at: 0,
         };
         let none = (0..d.images * parts).map(|i| (part(i), Vec::with_capacity(d.planes)));
-        let mut tasks: Vec<(Part, Vec<Piece<'_>>)> = none.collect();
+        let mut tasks: Vec<(Part, Vec<Piece<'_, O>>)> = none.collect();
         for (i, pieces) in self.pieces(rows * w.size, out, masks).enumerate() {
             for (k, piece) in pieces.into_iter().enumerate() {
                 tasks[i / d.planes * parts + k].1.push(piece);
@@ -291,7 +297,7 @@ impl Job<'_> {
     }
 
     /// One stage of some images, or of a part of one, then the next stage.
-    fn by_stages(&self, out: &mut [f32], masks: &mut [u16], work: Workspace<'_>) {
+    fn by_stages<O: Number>(&self, out: &mut [O], masks: &mut [u16], work: Workspace<'_>) {
         let w = self.winograd;
         let d = &w.destination;
         let [all, columns] = w.grid();
@@ -341,9 +347,9 @@ impl Job<'_> {
             .as_chunks()
             .0;
         if w.size == 2 {
-            backend.vectorize(Input::<Two, 2, 4>(w, part, plane, step, to, Two));
+            backend.vectorize(Input::<T, Two, 2, 4>(w, part, plane, step, to, Two));
         } else {
-            backend.vectorize(Input::<Four, 4, 6>(w, part, plane, step, to, Four));
+            backend.vectorize(Input::<T, Four, 4, 6>(w, part, plane, step, to, Four));
         }
     }
 
@@ -393,7 +399,14 @@ impl Job<'_> {
 
     /// Transforms a block of output channels back: `from` is
     /// `[point][block][tile][16]`.
-    fn transform_output(&self, block: usize, part: Part, step: usize, from: &[f32], to: Piece<'_>) {
+    fn transform_output<O: Number>(
+        &self,
+        block: usize,
+        part: Part,
+        step: usize,
+        from: &[f32],
+        to: Piece<'_, O>,
+    ) {
         let w = self.winograd;
         let d = &w.destination;
         let plane = (part.image * d.planes + block) * d.height * d.width;
@@ -411,24 +424,26 @@ impl Job<'_> {
         };
         let backend = self.cx.backend;
         if w.size == 2 {
-            backend.vectorize(OutputOf::<Two, 2, 4>(output, Two));
+            backend.vectorize(OutputOf::<O, Two, 2, 4>(output, Two));
         } else {
-            backend.vectorize(OutputOf::<Four, 4, 6>(output, Four));
+            backend.vectorize(OutputOf::<O, Four, 4, 6>(output, Four));
         }
     }
 }
 
 /// Tiles of `M` outputs a side into their values at `A` x `A` points.
-struct Input<'a, T, const M: usize, const A: usize>(
+struct Input<'a, N, T, const M: usize, const A: usize>(
     &'a Winograd,
     Part,
-    &'a [[f32; LANES]],
+    &'a [[N; LANES]],
     usize,
     &'a mut [f32],
     T,
 );
 
-impl<T: Transform<M, A>, const M: usize, const A: usize> Vectorize for Input<'_, T, M, A> {
+impl<N: Number, T: Transform<M, A>, const M: usize, const A: usize> Vectorize
+    for Input<'_, N, T, M, A>
+{
     type Output = ();
 
     #[inline(always)]
@@ -451,12 +466,12 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Vectorize for Input<'_,
                     if inside {
                         let row = &plane[at as usize..][..A];
                         for c in 0..A {
-                            line[c] = s.load(&row[c]);
+                            line[c] = N::vector(s, &row[c]);
                         }
                     } else {
                         for c in 0..A as isize {
                             if 0 <= x + c && x + c < width {
-                                line[c as usize] = s.load(&plane[(at + c) as usize]);
+                                line[c as usize] = N::vector(s, &plane[(at + c) as usize]);
                             }
                         }
                     }
@@ -476,7 +491,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Vectorize for Input<'_,
 }
 
 /// What the transform of a block of output channels reads and writes.
-struct Output<'a> {
+struct Output<'a, O> {
     winograd: &'a Winograd,
     part: Part,
     from: &'a [f32],
@@ -487,13 +502,15 @@ struct Output<'a> {
     finish: Finish<'a>,
     /// The first output's place in the whole, in vectors.
     whole: usize,
-    out: &'a mut [[f32; LANES]],
+    out: &'a mut [[O; LANES]],
     masks: &'a mut [u16],
 }
 
-struct OutputOf<'a, T, const M: usize, const A: usize>(Output<'a>, T);
+struct OutputOf<'a, O, T, const M: usize, const A: usize>(Output<'a, O>, T);
 
-impl<T: Transform<M, A>, const M: usize, const A: usize> Vectorize for OutputOf<'_, T, M, A> {
+impl<O: Number, T: Transform<M, A>, const M: usize, const A: usize> Vectorize
+    for OutputOf<'_, O, T, M, A>
+{
     type Output = ();
 
     #[inline(always)]
@@ -532,7 +549,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Vectorize for OutputOf<
                         };
                         let mask = o.masks.get_mut(at + c);
                         let v = finish::vector(s, &o.finish, v, o.whole + at + c, mask);
-                        s.store(v, &mut o.out[at + c]);
+                        O::store(s, v, &mut o.out[at + c]);
                     }
                 }
             }
