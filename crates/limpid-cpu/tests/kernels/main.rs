@@ -1,6 +1,7 @@
 //! Every kernel on every instruction set that the processor has, against the
 //! f64 reference, and the device's promise that threads and batches change no bit.
 
+mod adjoint;
 mod layouts;
 
 use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
@@ -16,6 +17,8 @@ use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{Expr, Fact, Graph, GraphError};
 use limpid_tensor::{DType, Tensor, philox};
 use std::sync::Arc;
+
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -315,13 +318,10 @@ fn threads_and_batches_change_no_bit() -> Result<(), Failure> {
         ("layouts", layouts::network),
     ] {
         for isa in Isa::available() {
-            check_network(&format!("{name}, {isa}"), network, Precision::F32, isa)?;
-            check_network(
-                &format!("{name}, {isa}, bf16"),
-                network,
-                Precision::Bf16,
-                isa,
-            )?;
+            for precision in PRECISIONS {
+                let name = format!("{name}, {isa}, {}", precision.name());
+                check_network(&name, network, precision, isa)?;
+            }
         }
     }
     Ok(())
