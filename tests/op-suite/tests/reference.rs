@@ -206,7 +206,7 @@ fn a_stored_mask_with_one_wrong_bit_is_found() {
     });
     let report = suite(&device, Mode::Test, "clip and mask");
     let failed = report.failures().len();
-    assert_eq!(failed, 4, "convolutions have four such cases: {report}");
+    assert_eq!(failed, 8, "convolutions have eight such cases: {report}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::{Failure, PRECISIONS, device_in, lowered, run};
 use limpid_cpu::{CpuDevice, Isa, Precision};
+use limpid_device::Device;
 use limpid_graph::Op;
 use limpid_graph::case::Case;
 use limpid_graph::passes::{Rule, eliminate_dead_code, vjp};

@@ -277,19 +277,25 @@ impl Operator for Conv {
                 padding: Padding::Explicit(pads),
                 ..Self::default()
             };
-            let mut inputs = vec![CaseInput::variable(&x), CaseInput::constant(&weight)];
+            let inputs = vec![CaseInput::variable(&x), CaseInput::constant(&weight)];
             let name = format!("conv {x:?} {weight:?} {pads:?}");
-            cases.push(Case::new(name.clone(), op.clone(), inputs.clone()));
-            inputs.extend([1, 2].map(|_| CaseInput::constant(&weight[..1])));
-            let out = [x[0], outputs, x[2] + pads[0] + pads[2] - 2, x[3] + pads[1] + pads[3] - 2];
+            cases.push(Case::new(name, op, inputs));
+        }
+        let [.., few, many] = wide_cases();
+        for (name, (x, outputs, pads)) in [("conv 3x3", few), ("conv 3x3 of many", many)] {
+            let weight = [outputs, x[1], 3, 3];
+            let size = |d: usize| x[d + 2] + pads[d] + pads[d + 2] - 2;
+            let out = [x[0], outputs, size(0), size(1)];
             for (epilogue_name, epilogue) in epilogue_cases() {
-                let mut inputs = inputs.clone();
+                let mut inputs = vec![CaseInput::variable(&x), CaseInput::constant(&weight)];
+                inputs.extend([1, 2].map(|_| CaseInput::constant(&weight[..1])));
                 inputs.extend(epilogue.add.then(|| CaseInput::fixed(&out)));
                 inputs.extend(epilogue.mask_mul.then(|| CaseInput::bits(&out)));
                 let op = Self {
+                    padding: Padding::Explicit(pads),
                     scaled: true,
                     epilogue,
-                    ..op.clone()
+                    ..Self::default()
                 };
                 cases.push(Case::new(format!("{name} {epilogue_name}"), op, inputs));
             }
@@ -304,8 +310,8 @@ pub(super) fn wide_cases() -> [([usize; 4], usize, [usize; 4]); 4] {
     [
         ([2, 33, 7, 9], 65, [1; 4]),
         ([1, 40, 14, 19], 32, [0, 1, 2, 1]),
-        ([2, 136, 6, 5], 130, [1; 4]),
-        ([1, 130, 28, 26], 129, [1, 0, 1, 2]),
+        ([1, 33, 13, 14], 40, [1, 0, 1, 2]),
+        ([1, 136, 6, 5], 130, [1; 4]),
     ]
 }
 

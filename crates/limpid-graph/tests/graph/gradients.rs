@@ -112,6 +112,8 @@ fn gradients_are_derivatives() {
     let mut expected = BTreeSet::new();
     for op in [
         "conv 1x1",
+        "conv 3x3",
+        "conv 3x3 of many",
         "conv depthwise",
         "conv transpose",
         "gemm",

@@ -48,15 +48,14 @@ pub(super) fn tile_size(
     if narrow < 32 || height < 4 || width < 4 {
         return None;
     }
-    // The weights of the larger tile are 4 times as many, of the smaller 1.8.
+    // The weights of the larger tile are 4 times as many, of the smaller 1.8,
+    // and a small image has few tiles to share them or to fill.
     let tiles = height.div_ceil(4) * width.div_ceil(4);
-    Some(
-        if narrow <= 128 || tiles >= 49 || std::env::var("F4").is_ok() {
-            4
-        } else {
-            2
-        },
-    )
+    Some(if tiles >= 49 || narrow <= 128 && tiles >= 16 {
+        4
+    } else {
+        2
+    })
 }
 
 /// The distances of a window of 3 x 3 that lies around its position in C order,
