@@ -90,7 +90,16 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
         Op::GlobalAveragePool(_) => (vec![Form::Either], IMAGE),
         Op::Expand(_) => (inputs.iter().map(stretched).collect(), Form::Mixed),
         Op::Clip(_) | Op::MaskMul(_) | Op::RangeMask(_) => (vec![Form::Mixed; count], Form::Mixed),
-        Op::Concat(_) => (vec![Form::Shared; count], Form::Shared),
+        Op::Concat(_) => {
+            // Of one precision: parts with few channels or pixels are floats.
+            let half = |f: &&Fact| Class::Half.precision(f) == Precision::Bf16;
+            let form = if inputs.iter().all(half) {
+                Form::Shared
+            } else {
+                Form::Floats
+            };
+            (vec![form; count], form)
+        }
         Op::AxisFilter(_) | Op::ReduceMax(_) | Op::ReduceSum(_) => {
             (vec![Form::Floats; count], Form::Floats)
         }
