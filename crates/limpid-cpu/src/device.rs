@@ -2,7 +2,7 @@ use crate::arch::Backend;
 use crate::assign::{Assignment, convert};
 use crate::executable::CpuExecutable;
 use crate::kernels::Context;
-use crate::kernels::heat::BasisCache;
+use crate::kernels::cosine::BasisCache;
 use crate::layout::{Class, Layout, Precision, storage_bytes};
 use crate::pack::PackCache;
 use crate::pool::Pool;

@@ -24,6 +24,12 @@ impl<'a> Workspace<'a> {
         self.0
     }
 
+    /// The first `size` floats, and the rest.
+    pub(crate) fn split_at(self, size: usize) -> (&'a mut [f32], Self) {
+        let (first, rest) = self.0.split_at_mut(size);
+        (first, Self(rest))
+    }
+
     /// A piece of `size` floats for each of so many threads.
     pub(crate) fn split(self, threads: usize, size: usize) -> Pieces<'a> {
         let pieces = self.0.chunks_exact_mut(size.max(1)).take(threads);

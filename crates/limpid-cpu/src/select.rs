@@ -19,7 +19,7 @@ use crate::kernels::separable::Separable;
 use crate::kernels::{Kernel, batch_norm::BatchNorm};
 use crate::layout::{Layout, Precision};
 use limpid_device::DeviceError;
-use limpid_graph::{Fact, Graph, Op};
+use limpid_graph::{Fact, Graph, Node, Op};
 use limpid_tensor::{Shape, TensorError};
 
 /// A node with the layouts of its operands and results.
@@ -35,6 +35,8 @@ pub(crate) struct Signature<'a> {
     pub(crate) reads: Vec<Precision>,
     /// Of what the outputs are made.
     pub(crate) writes: Vec<Precision>,
+    graph: &'a Graph,
+    node: &'a Node,
 }
 
 impl<'a> Signature<'a> {
@@ -64,6 +66,8 @@ impl<'a> Signature<'a> {
                 .map(|v| assignment.value(*v).precision(graph.fact(*v)))
                 .collect(),
             inputs,
+            graph,
+            node,
             outputs: node.outputs.iter().map(|v| graph.fact(*v)).collect(),
             written: written.collect::<Result<_, _>>()?,
         })
@@ -72,6 +76,13 @@ impl<'a> Signature<'a> {
     /// The shape of an input.
     pub(crate) fn shape(&self, input: usize) -> &'a Shape {
         &self.inputs[input].shape
+    }
+
+    /// Whether anything reads an output, or it is one of the graph's.
+    fn used(&self, output: usize) -> bool {
+        let value = &self.node.outputs[output];
+        let mut readers = self.graph.nodes().iter();
+        self.graph.outputs().contains(value) || readers.any(|n| n.inputs.contains(value))
     }
 
     /// The shape of the first output.
@@ -149,7 +160,7 @@ pub(crate) fn select(
             output: s.written[0],
             stream: noise.stream,
         }),
-        Op::HeatKernel(_) => Box::new(Heat::new(s.read[0], s.written[0], [x[2], x[3]])),
+        Op::HeatKernel(_) => Box::new(Heat::new(s.read[0], s.written[0], [x[2], x[3]], s.used(1))),
         Op::SeparableFilter(filter) => Box::new(Separable {
             input: s.read[0],
             output: s.written[0],

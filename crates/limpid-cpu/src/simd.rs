@@ -20,11 +20,28 @@ pub(crate) fn round(x: f32) -> bf16 {
     bf16::from_bits((if x.is_nan() { quiet } else { nearest }) as u16)
 }
 
+/// Lanes of the logical vector of doubles.
+pub(crate) const DOUBLES: usize = 8;
+
+/// An instruction set's vector of eight doubles.
+pub(crate) trait Double: Copy {
+    /// Eight doubles.
+    type D: Copy;
+
+    fn splat_doubles(self, x: f64) -> Self::D;
+    fn load_doubles(self, from: &[f64; DOUBLES]) -> Self::D;
+    fn store_doubles(self, v: Self::D, to: &mut [f64; DOUBLES]);
+    fn add_doubles(self, a: Self::D, b: Self::D) -> Self::D;
+    fn sub_doubles(self, a: Self::D, b: Self::D) -> Self::D;
+    /// a * b + c, rounded once; the scalar set rounds twice.
+    fn fma_doubles(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D;
+}
+
 /// An instruction set's vector of sixteen floats. A value of an implementing
 /// type is the proof that the processor has the instructions.
 ///
 /// Every method is inlined into the function that enables the instructions.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Double {
     /// Sixteen floats.
     type V: Copy;
 

@@ -7,6 +7,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod depthwise;
+mod double;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 pub(crate) mod number;

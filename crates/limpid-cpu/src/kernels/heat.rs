@@ -1,93 +1,34 @@
-//! Gaussian blur and its derivative in the cosine basis, as products of small
-//! matrices in f64. Modes that a blur leaves less than 1e-8 of are skipped: how
-//! many are kept is a function of sigma and the extent alone.
+//! Gaussian blur and its derivative in the cosine basis, in f64. Modes that a
+//! blur leaves less than 1e-8 of are skipped: how many are kept is a function of
+//! sigma and the extent alone.
 
-use super::filter_product::{Matrix, product};
-use super::{Context, Kernel, plane, scratch};
+use super::cosine::{Analysis, Basis, Synthesis, Transform};
+use super::{Context, Kernel, plane};
 use crate::device::Caches;
 use crate::layout::Layout;
 use crate::operands::Operands;
-use crate::simd::LANES;
+use crate::simd::{LANES, Simd, Vectorize};
 use limpid_device::DeviceError;
-use limpid_graph::ops::HeatKernel;
-use limpid_tensor::{AlignedBuffer, Shape, Tensor, TensorError};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use limpid_tensor::Tensor;
+use std::sync::Arc;
 
 /// What a mode must keep of its amplitude to be computed.
 const NEGLIGIBLE: f64 = 1e-8;
 
-/// The cosine basis of some number of points.
-pub(crate) struct Basis {
-    /// `[mode][point]`, rows padded with zeros to a multiple of sixteen.
-    modes: AlignedBuffer,
-    /// `[point][mode]`, padded likewise.
-    points: AlignedBuffer,
-    /// The squared angular frequency of each mode.
-    frequencies: Vec<f64>,
-    /// Numbers from a row to the next.
-    stride: usize,
-}
+/// Floats in the room of a double.
+const PAIR: usize = size_of::<f64>() / size_of::<f32>();
 
-impl Basis {
-    fn new(n: usize) -> Result<Self, TensorError> {
-        let overflow = || TensorError::Overflow(Shape::from([n, n]));
-        let stride = n.checked_next_multiple_of(LANES).ok_or_else(overflow)?;
-        let bytes = n
-            .checked_mul(stride)
-            .and_then(|numbers| numbers.checked_mul(size_of::<f64>()))
-            .ok_or_else(overflow)?;
-        let mut modes = AlignedBuffer::zeroed(bytes)?;
-        let mut points = AlignedBuffer::zeroed(bytes)?;
-        let (m, p) = (modes.as_mut_slice::<f64>(), points.as_mut_slice::<f64>());
-        for mode in 0..n {
-            for point in 0..n {
-                let v = HeatKernel::mode(n, mode, point);
-                m[mode * stride + point] = v;
-                p[point * stride + mode] = v;
-            }
-        }
-        Ok(Self {
-            modes,
-            points,
-            frequencies: HeatKernel::frequencies(n),
-            stride,
-        })
-    }
+/// Planes of modes that a task works with.
+const PLANES: usize = 3;
 
-    /// The modes that a blur by `sigma` keeps.
-    fn kept(&self, sigma: f64) -> usize {
-        let gone = |f: &f64| (-0.5 * sigma * sigma * f).exp() < NEGLIGIBLE;
-        self.frequencies
-            .iter()
-            .position(gone)
-            .unwrap_or(self.frequencies.len())
-    }
-
-    fn rows(buffer: &AlignedBuffer, stride: usize) -> Matrix<'_> {
-        Matrix {
-            data: buffer.as_slice(),
-            row: stride,
-            column: 1,
-        }
-    }
-}
-
-/// The bases in use.
-#[derive(Default)]
-pub(crate) struct BasisCache(Mutex<HashMap<usize, Weak<Basis>>>);
-
-impl BasisCache {
-    fn get(&self, n: usize) -> Result<Arc<Basis>, TensorError> {
-        let mut bases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(basis) = bases.get(&n).and_then(Weak::upgrade) {
-            return Ok(basis);
-        }
-        bases.retain(|_, basis| basis.strong_count() > 0);
-        let basis = Arc::new(Basis::new(n)?);
-        bases.insert(n, Arc::downgrade(&basis));
-        Ok(basis)
-    }
+/// The modes that a blur by `sigma` keeps.
+fn kept(basis: &Basis, sigma: f64) -> usize {
+    let gone = |f: &f64| (-0.5 * sigma * sigma * f).exp() < NEGLIGIBLE;
+    let frequencies = basis.frequencies();
+    frequencies
+        .iter()
+        .position(gone)
+        .unwrap_or(frequencies.len())
 }
 
 /// The blurred images and their derivatives with respect to sigma.
@@ -95,17 +36,42 @@ pub(crate) struct Heat {
     input: Layout,
     output: Layout,
     extents: [usize; 2],
+    /// Whether anybody reads the derivatives.
+    slope: bool,
     bases: Option<[Arc<Basis>; 2]>,
 }
 
 impl Heat {
-    pub(crate) fn new(input: Layout, output: Layout, extents: [usize; 2]) -> Self {
+    pub(crate) fn new(input: Layout, output: Layout, extents: [usize; 2], slope: bool) -> Self {
         Self {
             input,
             output,
             extents,
+            slope,
             bases: None,
         }
+    }
+
+    /// Channels that lie together in a plane of the storage.
+    fn lanes(&self) -> usize {
+        if matches!(self.output, Layout::Blocked(_)) {
+            LANES
+        } else {
+            1
+        }
+    }
+
+    /// Floats for the modes of a picture that is blurred many times: it is
+    /// transformed once.
+    fn common(&self, area: usize) -> usize {
+        let shared = self.input.images() == 1 && self.output.images() > 1;
+        let planes = self.output.image() / self.output.plane().max(1);
+        usize::from(shared) * planes * self.lanes() * area * PAIR
+    }
+
+    fn transform(&self) -> Option<Transform<'_>> {
+        let [rows, columns] = self.bases.as_ref()?;
+        Some(Transform { rows, columns })
     }
 }
 
@@ -124,140 +90,130 @@ impl Kernel for Heat {
         Ok(Vec::new())
     }
 
+    fn workspace(&self, threads: usize) -> usize {
+        let area = self.transform().map_or(0, |t| t.area());
+        self.common(area) + threads * PLANES * area * PAIR
+    }
+
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let [h, w] = self.extents;
         let (plane, size) = (self.output.plane(), self.output.image());
-        let Some([rows, columns]) = self.bases.as_ref().filter(|_| plane > 0 && size > 0) else {
+        let Some(transform) = self.transform().filter(|_| plane > 0 && size > 0) else {
             return Ok(());
         };
-        let images = self.output.images();
+        let (rows, columns, area) = (transform.rows, transform.columns, transform.area());
+        let (images, planes) = (self.output.images(), size / plane);
         let (x, sigmas) = (io.input::<f32>(0), io.input::<f32>(1));
         let sigmas: Vec<f64> = sigmas[..images].iter().map(|s| f64::from(*s)).collect();
-        let planes = size / plane;
-        let (stride, area) = (columns.stride, h * columns.stride);
-
-        // The modes of each image and channel. One image under many blurs is
-        // transformed once.
-        let shared = self.input.images() == 1;
-        let lanes = if matches!(self.output, Layout::Blocked(_)) {
-            LANES
-        } else {
-            1
+        let (common, workspace) = std::mem::take(&mut io.workspace).split_at(self.common(area));
+        let common: &mut [f64] = bytemuck::cast_slice_mut(common);
+        let pieces = workspace.split(cx.pool.count(), PLANES * area * PAIR);
+        let lend = |f: &mut dyn FnMut(&mut [f64])| pieces.with(|p| f(bytemuck::cast_slice_mut(p)));
+        let analyse = |i: usize, channel, kept, modes: &mut [f64], work: &mut [f64]| {
+            cx.backend.vectorize(Analysis {
+                transform,
+                kept,
+                layout: self.input,
+                plane: &x[i * plane..][..plane],
+                channel,
+                modes,
+                work: &mut work[..area],
+            });
         };
-        let count = self.input.images() * planes;
-        let mut modes = scratch::<f64>(count * lanes * area)?;
-        let mut halves = scratch::<f64>(count * lanes * area)?;
-        let parts = modes.as_mut_slice::<f64>().chunks_mut(lanes * area);
-        let halves = halves.as_mut_slice::<f64>().chunks_mut(lanes * area);
-        let tasks = parts.zip(halves).enumerate().collect();
-        cx.pool.each(tasks, |(i, (modes, halves))| {
-            let kept = |basis: &Basis| {
-                let of = if shared {
-                    &sigmas[..]
-                } else {
-                    &sigmas[i / planes..][..1]
-                };
-                of.iter().map(|s| basis.kept(*s)).max().unwrap_or(0)
-            };
-            let (ky, kx) = (kept(rows), kept(columns));
-            let source = &x[i * plane..][..plane];
-            for c in 0..plane::channels(self.input, i) {
-                let modes = &mut modes[c * area..][..area];
-                let half = &mut halves[c * area..][..area];
-                plane::read(self.input, source, c, modes, w, stride);
-                let image = Matrix {
-                    data: modes,
-                    row: stride,
-                    column: 1,
-                };
-                product(
-                    cx.backend,
-                    [h, w, kx],
-                    image,
-                    columns.points.as_slice(),
-                    half,
-                    stride,
-                );
-                let basis = Basis::rows(&rows.modes, rows.stride);
-                product(cx.backend, [ky, h, kx], basis, half, modes, stride);
-            }
+
+        let (shared, lanes) = (!common.is_empty(), self.lanes());
+        let tasks = common.chunks_mut(lanes * area);
+        cx.pool.each(tasks.enumerate().collect(), |(i, modes)| {
+            let most = |basis| sigmas.iter().map(|s| kept(basis, *s)).max().unwrap_or(0);
+            let kept = [most(rows), most(columns)];
+            lend(&mut |work| {
+                for c in 0..plane::channels(self.input, i) {
+                    analyse(i, c, kept, &mut modes[c * area..][..area], work);
+                }
+            });
         });
 
-        let modes = modes.as_slice::<f64>();
+        let common = &*common;
         let (blurred, slope) = io.outputs::<f32, f32>();
         let blurred = blurred[..images * size].chunks_mut(plane);
         let slope = slope[..images * size].chunks_mut(plane);
-        let mut work = scratch::<f64>(images * planes * 3 * area)?;
-        let work = work.as_mut_slice::<f64>().chunks_mut(3 * area);
-        let tasks = blurred.zip(slope).zip(work).enumerate().collect();
-        cx.pool.each(tasks, |(i, ((blurred, slope), work))| {
+        let tasks = blurred.zip(slope).enumerate().collect();
+        cx.pool.each(tasks, |(i, (blurred, slope))| {
             let sigma = sigmas[i / planes];
-            let (ky, kx) = (rows.kept(sigma), columns.kept(sigma));
-            let decay = |f: &f64| (-0.5 * sigma * sigma * f).exp();
-            let dy: Vec<f64> = rows.frequencies[..ky].iter().map(decay).collect();
-            let dx: Vec<f64> = columns.frequencies[..kx].iter().map(decay).collect();
-            let (filtered, rest) = work.split_at_mut(area);
-            let (half, out) = rest.split_at_mut(area);
-            let source = if shared { i % planes } else { i };
-            for c in 0..plane::channels(self.output, i) {
-                let modes = &modes[(source * lanes + c) * area..][..area];
-                for (derivative, to) in [(false, &mut *blurred), (true, &mut *slope)] {
-                    for k in 0..ky {
-                        let (fy, dy) = (rows.frequencies[k], dy[k]);
-                        let from = &modes[k * stride..][..kx];
-                        let filtered = &mut filtered[k * stride..][..kx];
-                        for (l, (out, v)) in filtered.iter_mut().zip(from).enumerate() {
-                            let times = dy * dx[l];
-                            let slope = -sigma * (fy + columns.frequencies[l]) * times;
-                            *out = v * if derivative { slope } else { times };
-                        }
-                    }
-                    let matrix = Matrix {
-                        data: filtered,
-                        row: stride,
-                        column: 1,
+            let kept = [kept(rows, sigma), kept(columns, sigma)];
+            lend(&mut |memory| {
+                let (own, rest) = memory.split_at_mut(area);
+                let (filtered, work) = rest.split_at_mut(area);
+                for channel in 0..plane::channels(self.output, i) {
+                    let modes = if shared {
+                        &common[(i % planes * lanes + channel) * area..][..area]
+                    } else {
+                        analyse(i, channel, kept, own, work);
+                        &*own
                     };
-                    product(
-                        cx.backend,
-                        [ky, kx, w],
-                        matrix,
-                        columns.modes.as_slice(),
-                        half,
-                        stride,
-                    );
-                    let basis = Basis::rows(&rows.points, rows.stride);
-                    product(cx.backend, [h, ky, w], basis, half, out, stride);
-                    plane::write(self.output, out, c, to, w, stride);
+                    let outputs = [(false, &mut *blurred), (true, &mut *slope)];
+                    for (slope, plane) in outputs.into_iter().take(1 + usize::from(self.slope)) {
+                        cx.backend.vectorize(Decay {
+                            transform,
+                            kept,
+                            sigma,
+                            slope,
+                            modes,
+                            filtered,
+                        });
+                        cx.backend.vectorize(Synthesis {
+                            transform,
+                            kept,
+                            modes: filtered,
+                            work,
+                            layout: self.output,
+                            plane,
+                            channel,
+                        });
+                    }
                 }
-            }
+            });
         });
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a blur leaves of the modes, or its derivative with respect to sigma.
+struct Decay<'a> {
+    transform: Transform<'a>,
+    kept: [usize; 2],
+    sigma: f64,
+    slope: bool,
+    modes: &'a [f64],
+    filtered: &'a mut [f64],
+}
 
-    #[test]
-    fn a_basis_beyond_the_memory_is_an_error() {
-        for n in [1 << 28, 1 << 31, usize::MAX] {
-            assert!(Basis::new(n).is_err(), "{n}");
-        }
-    }
+impl Vectorize for Decay<'_> {
+    type Output = ();
 
-    #[test]
-    fn a_basis_is_orthonormal() {
-        let basis = Basis::new(5).unwrap();
-        let (modes, points) = (
-            basis.modes.as_slice::<f64>(),
-            basis.points.as_slice::<f64>(),
-        );
-        for (a, b) in (0..5).flat_map(|a| (0..5).map(move |b| (a, b))) {
-            let dot: f64 = (0..5)
-                .map(|i| modes[a * basis.stride + i] * points[i * basis.stride + b])
-                .sum();
-            assert!((dot - f64::from(u8::from(a == b))).abs() < 1e-14);
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let (t, sigma) = (self.transform, self.sigma);
+        let factor = |f: &f64| (-0.5 * sigma * sigma * f).exp();
+        // In the order of the quadrants: even modes, then odd ones.
+        let ordered = |basis: &Basis, kept: usize, parity: usize| -> Vec<(f64, f64)> {
+            let of = basis.frequencies()[..kept].iter().skip(parity).step_by(2);
+            of.map(|f| (*f, factor(f))).collect()
+        };
+        for x in 0..2 {
+            let columns = ordered(t.columns, self.kept[1], x);
+            for y in 0..2 {
+                let rows = ordered(t.rows, self.kept[0], y);
+                for (row, (fy, dy)) in rows.into_iter().enumerate() {
+                    let at = t.place(y, row, x);
+                    let from = &self.modes[at..][..columns.len()];
+                    let to = &mut self.filtered[at..][..columns.len()];
+                    for ((to, v), (fx, dx)) in to.iter_mut().zip(from).zip(&columns) {
+                        let times = dy * dx;
+                        let slope = -sigma * (fy + fx) * times;
+                        *to = v * if self.slope { slope } else { times };
+                    }
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod concat;
 pub(crate) mod conv;
 pub(crate) mod convert;
 mod depthwise;
+pub(crate) mod cosine;
 pub(crate) mod elementwise;
 mod filter_product;
 pub(crate) mod finish;
