@@ -17,20 +17,32 @@
 #[must_use]
 #[inline]
 pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let ([mut a, mut b, mut c, mut d], [mut k0, mut k1]) = (counter, key);
+    let (mut words, mut key) = (counter, key);
     for _ in 0..10 {
-        let p = u64::from(a) * 0xD251_1F53;
-        let q = u64::from(c) * 0xCD9E_8D57;
-        (a, b, c, d) = (
-            (q >> 32) as u32 ^ b ^ k0,
-            q as u32,
-            (p >> 32) as u32 ^ d ^ k1,
-            p as u32,
-        );
-        k0 = k0.wrapping_add(0x9E37_79B9);
-        k1 = k1.wrapping_add(0xBB67_AE85);
+        words = round(words, key);
+        key = next_key(key);
     }
-    [a, b, c, d]
+    words
+}
+
+#[inline(always)]
+fn round([a, b, c, d]: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    let p = u64::from(a) * 0xD251_1F53;
+    let q = u64::from(c) * 0xCD9E_8D57;
+    [
+        (q >> 32) as u32 ^ b ^ key[0],
+        q as u32,
+        (p >> 32) as u32 ^ d ^ key[1],
+        p as u32,
+    ]
+}
+
+#[inline(always)]
+fn next_key(key: [u32; 2]) -> [u32; 2] {
+    [
+        key[0].wrapping_add(0x9E37_79B9),
+        key[1].wrapping_add(0xBB67_AE85),
+    ]
 }
 
 /// The key of a seed: low word, high word.
@@ -49,6 +61,49 @@ pub fn normal4(key: [u32; 2], stream: u32, sample: [u32; 2], quad: u32) -> [f64;
     [a, b, c, d]
 }
 
+/// Quadruples of [`normals`].
+const QUADS: usize = 16;
+
+/// Standard normal numbers of a call of [`normals`].
+pub const NORMALS: usize = 4 * QUADS;
+
+/// What [`normal4`] gives for `quad` and the fifteen that follow it, in order,
+/// written so that vectors compute it.
+#[inline(always)]
+pub fn normals(key: [u32; 2], stream: u32, sample: [u32; 2], quad: u32, out: &mut [f64; NORMALS]) {
+    let mut words = [[0u32; QUADS]; 4];
+    for i in 0..QUADS {
+        words[0][i] = quad.wrapping_add(i as u32);
+    }
+    words[1] = [sample[0]; QUADS];
+    words[2] = [sample[1]; QUADS];
+    words[3] = [stream; QUADS];
+    let mut key = key;
+    for _ in 0..10 {
+        let [a, b, c, d] = words;
+        for i in 0..QUADS {
+            let next = round([a[i], b[i], c[i], d[i]], key);
+            for (words, next) in words.iter_mut().zip(next) {
+                words[i] = next;
+            }
+        }
+        key = next_key(key);
+    }
+    let mut pairs = [[[0.0; QUADS]; 2]; 2];
+    for (pair, [cos, sin]) in pairs.iter_mut().enumerate() {
+        let (radius, turn) = (words[2 * pair], words[2 * pair + 1]);
+        for i in 0..QUADS {
+            [cos[i], sin[i]] = box_muller(radius[i], turn[i]);
+        }
+    }
+    for i in 0..QUADS {
+        for pair in 0..2 {
+            out[4 * i + 2 * pair] = pairs[pair][0][i];
+            out[4 * i + 2 * pair + 1] = pairs[pair][1][i];
+        }
+    }
+}
+
 /// Four uniform numbers in (0, 1) for the elements `4 * quad ..` of `sample`.
 #[must_use]
 pub fn uniform4(key: [u32; 2], stream: u32, sample: [u32; 2], quad: u32) -> [f64; 4] {
@@ -56,7 +111,7 @@ pub fn uniform4(key: [u32; 2], stream: u32, sample: [u32; 2], quad: u32) -> [f64
 }
 
 /// The midpoint of the `r`-th of 2^32 equal parts of (0, 1).
-#[inline]
+#[inline(always)]
 fn unit(r: u32) -> f64 {
     (f64::from(r) + 0.5) * (1.0 / 4_294_967_296.0)
 }
@@ -64,7 +119,7 @@ fn unit(r: u32) -> f64 {
 /// Box and Muller's transform. Written out in additions, multiplications,
 /// divisions and a square root, which IEEE 754 rounds the same everywhere; a
 /// system's `ln` and `cos` differ between C libraries.
-#[inline]
+#[inline(always)]
 fn box_muller(r0: u32, r1: u32) -> [f64; 2] {
     let radius = (-2.0 * ln_unit(unit(r0))).sqrt();
     let (sin, cos) = sin_cos_turn(unit(r1));
@@ -72,12 +127,12 @@ fn box_muller(r0: u32, r1: u32) -> [f64; 2] {
 }
 
 /// ln(u) for u in (0, 1), relative error below 1e-11.
-#[inline]
+#[inline(always)]
 fn ln_unit(u: f64) -> f64 {
     // u = m * 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m-1)/(m+1)).
     let bits = u.to_bits();
     let above = u64::from((bits & 0x000F_FFFF_FFFF_FFFF) > 0x0006_A09E_667F_3BCD);
-    let exponent = (bits >> 52) as i64 - 1023 + above as i64;
+    let exponent = (bits >> 52) as i32 - 1023 + above as i32;
     let m = f64::from_bits((bits & 0x000F_FFFF_FFFF_FFFF) | ((1023 - above) << 52));
     let s = (m - 1.0) / (m + 1.0);
     let z = s * s;
@@ -85,11 +140,11 @@ fn ln_unit(u: f64) -> f64 {
         + z * (1.0 / 3.0
             + z * (1.0 / 5.0
                 + z * (1.0 / 7.0 + z * (1.0 / 9.0 + z * (1.0 / 11.0 + z * (1.0 / 13.0))))));
-    exponent as f64 * std::f64::consts::LN_2 + 2.0 * s * p
+    f64::from(exponent) * std::f64::consts::LN_2 + 2.0 * s * p
 }
 
 /// (sin, cos) of `v` turns for v in (0, 1), absolute error below 1e-13.
-#[inline]
+#[inline(always)]
 fn sin_cos_turn(v: f64) -> (f64, f64) {
     let quarter = (v * 4.0 + 0.5).floor();
     let x = (v - quarter * 0.25) * std::f64::consts::TAU; // |x| <= pi/4
@@ -108,12 +163,16 @@ fn sin_cos_turn(v: f64) -> (f64, f64) {
                     + z * (1.0 / 40_320.0
                         + z * (-1.0 / 3_628_800.0
                             + z * (1.0 / 479_001_600.0 + z * (-1.0 / 87_178_291_200.0)))))));
-    match quarter as i64 & 3 {
-        0 => (sin, cos),
-        1 => (cos, -sin),
-        2 => (-sin, -cos),
-        _ => (-cos, sin),
-    }
+    // The quarter is in the lowest bits of a double of this size. Without a
+    // branch: odd quarters swap the two, and the sign is a bit.
+    let quarter = (quarter + 4_503_599_627_370_496.0).to_bits();
+    let (a, b) = if quarter & 1 == 0 {
+        (sin, cos)
+    } else {
+        (cos, sin)
+    };
+    let negate = |v: f64, when: u64| f64::from_bits(v.to_bits() ^ (when & 2) << 62);
+    (negate(a, quarter), negate(b, quarter + 1))
 }
 
 #[cfg(test)]
@@ -146,6 +205,31 @@ mod tests {
             assert!((s - sr).abs() < 1e-12 && (c - cr).abs() < 1e-12, "turn {u}");
         }
         assert!(ln_unit(unit(0)).is_finite() && ln_unit(unit(u32::MAX)).is_finite());
+    }
+
+    #[test]
+    fn vectors_give_the_same_numbers() {
+        for quad in [0, 7, u32::MAX - 3] {
+            let mut many = [0.0; NORMALS];
+            normals(key(11), 2, [3, 4], quad, &mut many);
+            for (i, four) in many.chunks(4).enumerate() {
+                let quad = quad.wrapping_add(i as u32);
+                assert_eq!(four, normal4(key(11), 2, [3, 4], quad), "{quad}");
+            }
+        }
+    }
+
+    #[test]
+    fn quarters_of_a_turn_are_told_apart() {
+        for (turn, expected) in [
+            (0.01, [1, 1]),
+            (0.26, [1, -1]),
+            (0.51, [-1, -1]),
+            (0.76, [-1, 1]),
+        ] {
+            let (sin, cos) = sin_cos_turn(turn);
+            assert_eq!([sin, cos].map(|v| v.signum() as i32), expected, "{turn}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use super::{Context, Kernel};
 use crate::layout::Layout;
 use crate::operands::Operands;
-use crate::simd::LANES;
+use crate::simd::{LANES, Simd, Vectorize};
 use limpid_device::DeviceError;
 use limpid_tensor::philox;
 
@@ -38,36 +38,85 @@ impl Kernel for Noise {
         });
         cx.pool.each(parts.collect(), |(n, at, out)| {
             let x = &x[if single { at } else { n * size + at }..][..out.len()];
-            let sample = [samples[2 * n], samples[2 * n + 1]];
-            let normals = |first: usize, count: usize, put: &mut dyn FnMut(usize, f64)| {
-                for quad in first / 4..(first + count).div_ceil(4) {
-                    let four = philox::normal4(key, self.stream, sample, quad as u32);
-                    for (lane, normal) in four.into_iter().enumerate() {
-                        let element = quad * 4 + lane;
-                        if element >= first && element < first + count {
-                            put(element - first, normal);
-                        }
-                    }
-                }
+            let draw = Draw {
+                key,
+                stream: self.stream,
+                sample: [samples[2 * n], samples[2 * n + 1]],
+                scale,
             };
-            let noisy = |x: f32, normal: f64| (f64::from(x) + scale * normal) as f32;
-            if !blocked {
-                normals(at, out.len(), &mut |i, normal| out[i] = noisy(x[i], normal));
-                return;
-            }
-            let pixels = out.len() / LANES;
-            let first = at / part * LANES;
             let Layout::Blocked([_, channels, ..]) = self.output else {
+                cx.backend.vectorize(Noisy {
+                    draw,
+                    x,
+                    first: at,
+                    step: 1,
+                    out,
+                });
                 return;
             };
+            let (first, pixels) = (at / part * LANES, out.len() / LANES);
             out.fill(0.0);
             for lane in 0..LANES.min(channels - first) {
-                normals((first + lane) * pixels, pixels, &mut |i, normal| {
-                    let at = i * LANES + lane;
-                    out[at] = noisy(x[at], normal);
+                cx.backend.vectorize(Noisy {
+                    draw,
+                    x: &x[lane..],
+                    first: (first + lane) * pixels,
+                    step: LANES,
+                    out: &mut out[lane..],
                 });
             }
         });
         Ok(())
+    }
+}
+
+/// One of the normal fields, and its factor.
+#[derive(Clone, Copy)]
+struct Draw {
+    key: [u32; 2],
+    stream: u32,
+    sample: [u32; 2],
+    scale: f64,
+}
+
+/// Some elements of an image that follow each other.
+struct Noisy<'a> {
+    draw: Draw,
+    x: &'a [f32],
+    /// The first of the elements.
+    first: usize,
+    /// Floats from an element to the next.
+    step: usize,
+    out: &'a mut [f32],
+}
+
+impl Vectorize for Noisy<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let count = self.out.len().div_ceil(self.step);
+        let mut normals = [0.0; philox::NORMALS];
+        let (draw, mut done) = (self.draw, 0);
+        while done < count {
+            let element = self.first + done;
+            let quad = (element / 4) as u32;
+            philox::normals(draw.key, draw.stream, draw.sample, quad, &mut normals);
+            let normals = &normals[element % 4..];
+            let part = normals.len().min(count - done);
+            let x = &self.x[done * self.step..];
+            let out = &mut self.out[done * self.step..];
+            let noisy = |x: f32, normal: f64| (f64::from(x) + draw.scale * normal) as f32;
+            if self.step == 1 {
+                for ((out, x), normal) in out.iter_mut().zip(x).zip(&normals[..part]) {
+                    *out = noisy(*x, *normal);
+                }
+            } else {
+                for (i, normal) in normals[..part].iter().enumerate() {
+                    out[i * self.step] = noisy(x[i * self.step], *normal);
+                }
+            }
+            done += part;
+        }
     }
 }
