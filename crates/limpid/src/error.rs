@@ -90,6 +90,12 @@ pub enum Error {
         /// Height and width of the picture.
         expected: [usize; 2],
     },
+    /// A blur that there is not.
+    #[error("a blur has a standard deviation of zero or more pixels, not {sigma}")]
+    Blur {
+        /// The standard deviation asked for.
+        sigma: f32,
+    },
     /// An input of neither one nor three channels has no picture to draw on.
     #[error("{0} is no picture to draw on")]
     NoPicture(String),

@@ -150,6 +150,37 @@ impl Session {
         })
     }
 
+    /// Shows one input under Gaussian blurs of these standard deviations in
+    /// pixels, in turn: the points that Blur IG's path goes through.
+    ///
+    /// # Errors
+    /// [`Error::Blur`] when one is negative or not finite.
+    ///
+    /// ```
+    /// # use limpid::{Device, Image, Model};
+    /// # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos/coffee.jpg");
+    /// # let session = Model::embedded()?.session(Device::auto()?)?;
+    /// let input = session.input(&Image::open(photo)?)?;
+    /// let mut spread = Vec::new();
+    /// session.blurred(&input, &[0.0, 2.0, 50.0], |picture| {
+    ///     let row = &picture.data()[..224];
+    ///     spread.push(row.iter().zip(&row[1..]).map(|(a, b)| (a - b).abs()).sum::<f32>());
+    /// })?;
+    /// assert!(spread[0] > spread[1] && spread[1] > spread[2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn blurred(
+        &self,
+        input: &Input,
+        sigmas: &[f32],
+        each: impl FnMut(&Tensor),
+    ) -> Result<(), Error> {
+        if let Some(sigma) = sigmas.iter().find(|s| !s.is_finite() || **s < 0.0) {
+            return Err(Error::Blur { sigma: *sigma });
+        }
+        self.engine.blurred(input.tensor(), sigmas, each)
+    }
+
     /// The `top` highest classes of one input, or all where there are fewer; highest first.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
 use limpid_explain::ModelInfo;
 use limpid_graph::grid::{Grid, Maps};
+use limpid_graph::ops::HeatKernel;
 use limpid_graph::passes::{
     eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, lower,
 };
@@ -268,6 +269,47 @@ impl Engine {
         outputs
             .into_iter()
             .try_for_each(|buffer| each(self.download(&buffer)?))
+    }
+
+    /// Shows a picture, `[C, H, W]`, under Gaussian blurs in turn.
+    pub(crate) fn blurred(
+        &self,
+        image: &Tensor,
+        sigmas: &[f32],
+        mut each: impl FnMut(&Tensor),
+    ) -> Result<(), Error> {
+        let shape = [&[1], image.dims()].concat();
+        let build = |batch: usize| {
+            let mut graph = Graph::new();
+            let x = graph.input("x", Fact::f32(&*shape));
+            let sigma = graph.input("sigma", Fact::f32([batch]));
+            let blurred = graph.push("blurred", HeatKernel {}, &[x, sigma])?;
+            graph.set_outputs(&blurred[..1]);
+            Ok(graph)
+        };
+        let batch = self.batch(sigmas.len() as u64, build)?;
+        let graph = build(batch)?;
+        let executable = self.prepare(&graph)?;
+        let facts: Vec<&Fact> = graph.inputs().iter().map(|v| graph.fact(*v)).collect();
+        let x = self.upload(facts[0], HostData::F32(image.data()))?;
+        let mut sigma = self.device.alloc(facts[1])?;
+        let mut output = self.device.alloc(graph.fact(graph.outputs()[0]))?;
+        let mut pictures = Tensor::zeros(&output.fact().shape)?;
+        for sigmas in sigmas.chunks(batch) {
+            let mut all = sigmas.to_vec();
+            all.resize(batch, 0.0);
+            self.device.write(&mut sigma, HostData::F32(&all))?;
+            let inputs = [&x, &sigma];
+            self.device
+                .execute(&*executable, &inputs, &mut [&mut output])?;
+            self.device.synchronize()?;
+            self.device.read(&output, pictures.data_mut())?;
+            let size = image.data().len().max(1);
+            for picture in pictures.data().chunks(size).take(sigmas.len()) {
+                each(&Tensor::from_slice(image.dims(), picture)?);
+            }
+        }
+        Ok(())
     }
 
     /// The logits of one picture, `[C, H, W]`.
