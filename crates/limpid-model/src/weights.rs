@@ -149,7 +149,10 @@ impl Weights {
                 info.dtype
             ))
         })?;
-        if let Some(i) = tensor.data().iter().position(|v| !v.is_finite()) {
+        // Vectors answer whether; where is asked for an error alone.
+        if !tensor.is_finite()
+            && let Some(i) = tensor.data().iter().position(|v| !v.is_finite())
+        {
             return Err(wrong(format!(
                 "holds {} at element {i}; weights must be finite, so export them again",
                 tensor.data()[i]
