@@ -2,7 +2,8 @@
 
 A line of JSON on standard input asks for a sample; a line on standard output answers with
 seconds for each unit of work (a picture, a blur, a gradient), or with an error. What a request
-needs is prepared and warmed up the first time, and kept until a request names another model.
+needs is prepared and warmed up the first time, and kept until a request names another model,
+work or batch.
 """
 
 import json
@@ -40,11 +41,16 @@ def serve(prepare: Callable[[Request], Prepared]) -> None:
     for line in sys.stdin:
         try:
             request = json.loads(line)
-            kept = [k for k in kept if k[0].get("model") == request.get("model")]
+            kept = [k for k in kept if _group(k[0]) == _group(request)]
             answer = _sample(prepare, kept, request)
         except Exception as error:  # whatever a library raises is the answer
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         print(json.dumps(answer), file=out, flush=True)
+
+
+def _group(request: Request) -> list[Any]:
+    """What requests that are made in turn have in common."""
+    return [request.get(key) for key in ("model", "work", "batch")]
 
 
 def _sample(

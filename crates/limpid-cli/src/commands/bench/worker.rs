@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// so that this program and others can be measured in turn.
 ///
 /// What a request needs is prepared and warmed up the first time, and kept
-/// until a request names another model.
+/// until a request names another model, work or batch.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Threads [default: all cores]
@@ -53,6 +53,13 @@ struct Request {
     /// The least seconds that a sample lasts; executions are repeated for it.
     #[serde(default)]
     least: f64,
+}
+
+impl Request {
+    /// Requests that are made in turn have this in common.
+    fn group(&self) -> (&Option<PathBuf>, Kind, u64) {
+        (&self.model, self.work, self.batch)
+    }
 }
 
 fn one() -> u64 {
@@ -117,7 +124,7 @@ fn sample(
 ) -> anyhow::Result<Answer> {
     let request: Request =
         serde_json::from_str(line).map_err(|error| anyhow!("this is no request: {error}"))?;
-    kept.retain(|(other, _)| other.model == request.model);
+    kept.retain(|(other, _)| other.group() == request.group());
     let at = match kept.iter().position(|(other, _)| *other == request) {
         Some(at) => at,
         None => {
