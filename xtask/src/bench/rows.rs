@@ -98,10 +98,6 @@ const SAME_LOGITS: f64 = 1e-3;
 /// in one program and closed in another.
 const SAME_GRADIENTS: f64 = 1e-2;
 
-/// The same where batch normalisation is folded into rounded weights: a
-/// slightly different network, as far from the eager one as from ours.
-const SAME_FOLDED_GRADIENTS: f64 = 5e-2;
-
 /// Blurs by the heat equation agree to this.
 const SAME_BLURS: f64 = 1e-4;
 
@@ -157,7 +153,7 @@ pub(crate) fn gradient(network: &str, request: &Value, batch: usize) -> Group {
         unit: "picture",
         contestants,
         pairs,
-        same: vec![(1, SAME_FOLDED_GRADIENTS), (2, SAME_GRADIENTS)],
+        same: vec![(1, SAME_GRADIENTS), (2, SAME_GRADIENTS)],
     }
 }
 
