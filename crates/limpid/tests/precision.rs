@@ -4,6 +4,7 @@
 mod common;
 
 use common::{PHOTOS, crop, embedded};
+use limpid::GradientMethod;
 use limpid::metrics::spearman;
 use limpid::{
     BlurIntegratedGradients, Device, Explainer, IntegratedGradients, Joint, Model, Precision,
