@@ -1,5 +1,6 @@
 use crate::arch::Backend;
 use crate::assign::{Assignment, convert};
+use crate::chains;
 use crate::executable::CpuExecutable;
 use crate::kernels::Context;
 use crate::kernels::cosine::BasisCache;
@@ -13,7 +14,7 @@ use limpid_device::{
     Buffer, Capabilities, Device, DeviceError, DeviceKind, Executable, HostData, Timing,
     check_bindings,
 };
-use limpid_graph::{Fact, Graph, Op, Plan};
+use limpid_graph::{Fact, Graph, Op, Plan, ValueId};
 use limpid_tensor::{AlignedBuffer, DType};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -218,9 +219,14 @@ impl Device for CpuDevice {
     fn plan(&self, graph: Arc<Graph>) -> Result<Plan, DeviceError> {
         let graph = convert(graph, self.precision)?;
         let assignment = Assignment::new(&graph, self.precision);
-        let bytes = |v| storage_bytes(graph.fact(v), assignment.value(v));
-        let all = Arc::clone(&graph);
-        Ok(Plan::by_value(all, bytes, AlignedBuffer::ALIGNMENT)?)
+        let (turns, inner) = chains::turns(&graph, self.pool.count(), self.precision);
+        let bytes = |v: ValueId| match inner[v.index()] {
+            true => Ok(0),
+            false => storage_bytes(graph.fact(v), assignment.value(v)),
+        };
+        let (all, turn) = (Arc::clone(&graph), |node: usize| turns[node]);
+        let alignment = AlignedBuffer::ALIGNMENT;
+        Ok(Plan::by_value(all, bytes, turn, alignment)?)
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Executable>, DeviceError> {

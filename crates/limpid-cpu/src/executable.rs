@@ -1,10 +1,12 @@
 use crate::arch::Backend;
 use crate::assign::Assignment;
+use crate::chains;
 use crate::device::Caches;
+use crate::kernels::chain::Chain;
 use crate::kernels::{Context, Kernel};
 use crate::layout::{Class, Layout, Precision, storage_bytes};
 use crate::operands::{Operands, Workspace, borrow};
-use crate::select::{Signature, select};
+use crate::select::{Signature, convolution, select};
 use crate::simd::round;
 use limpid_device::{DeviceError, Executable, Timing};
 use limpid_graph::{Location, Plan, ValueId};
@@ -22,11 +24,13 @@ enum Place {
     /// Among the executable's constants.
     Constant(usize),
     Arena(Range<usize>),
-    /// The kernel has prepared it already.
-    Bound,
+    /// Nowhere: the kernel has prepared it already, or keeps it to itself.
+    Kept,
 }
 
+/// Nodes that run at once, most often one.
 struct Step {
+    nodes: Range<usize>,
     kernel: Box<dyn Kernel>,
     inputs: Vec<Place>,
     outputs: Vec<Place>,
@@ -121,40 +125,63 @@ impl CpuExecutable {
             constants: Vec::new(),
             known: HashMap::new(),
         };
-        let mut steps = Vec::with_capacity(graph.nodes().len());
-        for step in plan.steps() {
-            let node = step.node;
-            let signature = Signature::new(graph, &assignment, step.index)?;
-            let mut kernel =
-                select(&signature, backend.isa(), precision).map_err(|e| DeviceError::Node {
+        let mut steps: Vec<Step> = Vec::with_capacity(graph.nodes().len());
+        for nodes in chains::steps(graph, threads, precision) {
+            let mut step = Step {
+                kernel: Box::new(Chain::default()),
+                nodes: nodes.clone(),
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+            };
+            let mut links = Vec::new();
+            for index in nodes.clone() {
+                let node = &graph.nodes()[index];
+                let signature = Signature::new(graph, &assignment, index)?;
+                let failed = |e| DeviceError::Node {
                     node: node.name.clone(),
                     source: Box::new(e),
-                })?;
-            let constants: Vec<_> = node
-                .inputs
-                .iter()
-                .map(|v| graph.constant_tensor(*v))
-                .collect();
-            let bound = kernel.bind(&constants, caches)?;
-            let mut inputs = Vec::with_capacity(node.inputs.len());
-            let classes = assignment.operands(step.index);
-            for (i, (value, class)) in node.inputs.iter().zip(classes).enumerate() {
-                let place = if bound.contains(&i) {
-                    Place::Bound
-                } else {
-                    placer.place(*value, *class)?
                 };
-                inputs.push(place);
+                let constants: Vec<_> = node
+                    .inputs
+                    .iter()
+                    .map(|v| graph.constant_tensor(*v))
+                    .collect();
+                let bound = if nodes.len() > 1 {
+                    let mut link = convolution(&signature, backend.isa()).map_err(failed)?;
+                    let bound = link.bind(&constants, caches)?;
+                    links.push(link);
+                    bound
+                } else {
+                    step.kernel = select(&signature, backend.isa(), precision).map_err(failed)?;
+                    step.kernel.bind(&constants, caches)?
+                };
+                let classes = assignment.operands(index);
+                for (i, (value, class)) in node.inputs.iter().zip(classes).enumerate() {
+                    let passed = i == 0 && index > nodes.start;
+                    step.inputs.push(if passed || bound.contains(&i) {
+                        Place::Kept
+                    } else {
+                        placer.place(*value, *class)?
+                    });
+                }
+                for (i, value) in node.outputs.iter().enumerate() {
+                    let passed = i == 0 && index + 1 < nodes.end;
+                    step.outputs.push(if passed {
+                        Place::Kept
+                    } else {
+                        placer.place(*value, assignment.value(*value))?
+                    });
+                }
             }
-            let mut outputs = Vec::with_capacity(node.outputs.len());
-            for value in &node.outputs {
-                outputs.push(placer.place(*value, assignment.value(*value))?);
+            if nodes.len() > 1 {
+                let operands = nodes.map(|i| {
+                    let node = &graph.nodes()[i];
+                    [node.inputs.len(), node.outputs.len()]
+                });
+                let chain = Chain::new(links, operands.collect());
+                step.kernel = Box::new(chain.ok_or(DeviceError::Foreign("the plan"))?);
             }
-            steps.push(Step {
-                kernel,
-                outputs,
-                inputs,
-            });
+            steps.push(step);
         }
         let constants = placer.constants;
         let workspaces = steps.iter().map(|s: &Step| s.kernel.workspace(threads));
@@ -189,7 +216,7 @@ impl CpuExecutable {
     ) -> Result<(), DeviceError> {
         let (arena, workspace) = arena.split_at_mut(self.arena_bytes());
         let workspace: &mut [f32] = bytemuck::cast_slice_mut(workspace);
-        for (step, planned) in self.steps.iter().zip(self.plan.steps()) {
+        for step in &self.steps {
             let start = Instant::now();
             let workspace = Workspace(&mut *workspace);
             let mut operands = self
@@ -197,9 +224,11 @@ impl CpuExecutable {
                 .ok_or(DeviceError::Foreign("the plan"))?;
             step.kernel.run(&mut operands, cx)?;
             if let Some(timings) = &mut timings {
+                let node = &self.plan.graph().nodes()[step.nodes.end - 1];
                 timings.push(Timing {
-                    node: planned.node.name.clone(),
-                    op: planned.node.op.name(),
+                    nodes: step.nodes.clone(),
+                    node: node.name.clone(),
+                    op: node.op.name(),
                     kernel: step.kernel.name(),
                     duration: start.elapsed(),
                 });
@@ -241,12 +270,13 @@ impl CpuExecutable {
             Place::Output(k) => *read.get(*k)?,
             Place::Constant(k) => Some(self.constants.get(*k)?.bytes()),
             Place::Arena(_) => shared.next(),
-            Place::Bound => Some(&[][..]),
+            Place::Kept => Some(&[][..]),
         };
         let inputs = step.inputs.iter().map(input).collect::<Option<Vec<_>>>()?;
         let output = |p: &Place| match p {
             Place::Output(k) => written.get_mut(*k)?.take(),
             Place::Arena(_) => exclusive.next(),
+            Place::Kept => Some(&mut [][..]),
             _ => None,
         };
         let outputs = step

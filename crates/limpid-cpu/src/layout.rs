@@ -26,7 +26,7 @@ use limpid_graph::Fact;
 use limpid_tensor::{DType, Shape, TensorError};
 
 /// Images of up to this many channels are not put in blocks.
-const PLANAR: usize = 4;
+pub(crate) const PLANAR: usize = 4;
 
 /// The numbers that convolutions and products multiply, and images are made of
 /// between them. Sums are floats.

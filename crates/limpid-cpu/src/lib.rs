@@ -32,6 +32,7 @@
 
 mod arch;
 mod assign;
+mod chains;
 mod device;
 mod executable;
 mod host;

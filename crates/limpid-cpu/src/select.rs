@@ -100,6 +100,23 @@ pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
     }
 }
 
+/// The kernel of a convolution or a transposed one.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn convolution(s: &Signature<'_>, isa: Isa) -> Result<ConvKernel, DeviceError> {
+    let vectors = isa.tile_vectors();
+    let kernel = match s.op {
+        Op::Conv(conv) => ConvKernel::conv(conv, s, vectors),
+        Op::ConvTranspose(conv) => ConvKernel::transpose(conv, s, vectors),
+        _ => None,
+    };
+    kernel.ok_or_else(|| unsupported(s.op, NO_IMAGES.into()))
+}
+
+/// Why an operator on images has no kernel.
+const NO_IMAGES: &str = "its operands are no images";
+
 /// The kernel of a node, on a device that multiplies such numbers.
 ///
 /// # Errors
@@ -109,14 +126,10 @@ pub(crate) fn select(
     isa: Isa,
     precision: Precision,
 ) -> Result<Box<dyn Kernel>, DeviceError> {
-    let no_layout = || unsupported(s.op, "its operands are no images".into());
-    let x = s.shape(0);
-    let vectors = isa.tile_vectors();
+    let no_layout = || unsupported(s.op, NO_IMAGES.into());
+    let (x, vectors) = (s.shape(0), isa.tile_vectors());
     Ok(match s.op {
-        Op::Conv(conv) => Box::new(ConvKernel::conv(conv, s, vectors).ok_or_else(no_layout)?),
-        Op::ConvTranspose(conv) => {
-            Box::new(ConvKernel::transpose(conv, s, vectors).ok_or_else(no_layout)?)
-        }
+        Op::Conv(_) | Op::ConvTranspose(_) => Box::new(convolution(s, isa)?),
         Op::Gemm(gemm) => Box::new(GemmKernel::new(gemm, s, vectors, precision)),
         Op::MatMul(product) => Box::new(MatMulKernel::new(*product, s, vectors)),
         Op::Clip(clip) => Box::new(Elementwise::clip(clip, s)),

@@ -15,6 +15,7 @@ pub use error::DeviceError;
 
 use limpid_graph::{Fact, Graph, Op, Plan};
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,9 +68,11 @@ pub trait Executable: Any + Send + Sync {
 /// How long a step of an execution took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timing {
-    /// The node's name.
+    /// The positions of its nodes: of one, or of several that ran at once.
+    pub nodes: Range<usize>,
+    /// The last node's name.
     pub node: String,
-    /// The operator's name.
+    /// Its operator's name.
     pub op: &'static str,
     /// The kernel that ran.
     pub kernel: &'static str,

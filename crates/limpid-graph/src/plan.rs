@@ -46,21 +46,24 @@ impl Plan {
         alignment: usize,
     ) -> Result<Self, GraphError> {
         let facts = Arc::clone(&graph);
-        Self::by_value(graph, |v| storage_bytes(facts.fact(v)), alignment)
+        Self::by_value(graph, |v| storage_bytes(facts.fact(v)), |i| i, alignment)
     }
 
-    /// Plans `graph` for a device that stores equal facts in different ways:
-    /// `storage_bytes` is asked for each value.
+    /// Plans `graph` for a device that stores equal facts in different ways,
+    /// for which `storage_bytes` is asked for each value, and that runs some
+    /// nodes at once: `turn` is when a node of this position runs, and never
+    /// falls from one node to the next.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn by_value(
         graph: Arc<Graph>,
         storage_bytes: impl Fn(ValueId) -> Result<usize, TensorError>,
+        turn: impl Fn(usize) -> usize,
         alignment: usize,
     ) -> Result<Self, GraphError> {
         check_outputs(&graph)?;
-        let lifetimes = lifetimes(&graph);
+        let lifetimes = lifetimes(&graph, turn);
         let mut locations = Vec::with_capacity(graph.values().len());
         let mut arena = Vec::new();
         for (i, v) in graph.values().iter().enumerate() {
@@ -137,11 +140,12 @@ fn check_outputs(graph: &Graph) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// The steps from a value's making to its last reading, both included; empty
+/// The turns from a value's making to its last reading, both included; empty
 /// for what no node makes.
-fn lifetimes(graph: &Graph) -> Vec<Range<usize>> {
+fn lifetimes(graph: &Graph, turn: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
     let mut lives = vec![0..0; graph.values().len()];
-    for (step, node) in graph.nodes().iter().enumerate() {
+    for (index, node) in graph.nodes().iter().enumerate() {
+        let step = turn(index);
         for v in &node.outputs {
             // A value that nobody reads still needs room while it is written.
             lives[v.index()] = step..step + 1;

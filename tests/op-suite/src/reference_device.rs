@@ -245,6 +245,7 @@ impl Device for ReferenceDevice {
                 hook(plan, &step, &mut memory);
             }
             timings.push(Timing {
+                nodes: step.index..step.index + 1,
                 node: node.name.clone(),
                 op: node.op.name(),
                 kernel: "reference",

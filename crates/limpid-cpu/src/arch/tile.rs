@@ -204,13 +204,11 @@ impl<T: Number, const P: usize, const V: usize, const NEAR: bool, const AHEAD: b
         let b = sweep.blocks;
         let span = (T::PARTIAL / (b.depth * sweep.taps.list.len()).max(1)).max(1);
         for tile in 0..tiles {
-            if AHEAD {
-                if let Some(add) = store.finish.add {
-                    for v in 0..V {
-                        let at = store.planes_at[v] + store.at + tile * P * store.step;
-                        for p in 0..P {
-                            add.prefetch(s, at + p * store.step);
-                        }
+            if AHEAD && let Some(add) = store.finish.add {
+                for v in 0..V {
+                    let at = store.planes_at[v] + store.at + tile * P * store.step;
+                    for p in 0..P {
+                        add.prefetch(s, at + p * store.step);
                     }
                 }
             }

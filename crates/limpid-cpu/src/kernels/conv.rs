@@ -4,7 +4,7 @@ use super::depthwise::Depthwise;
 use super::scatter::Scatter;
 use super::strided::Strided;
 use super::whole::Whole;
-use super::window::{Destination, Offset, Source, Window};
+use super::window::{Band, Destination, Offset, Reach, Source, Terms, View, Window};
 use super::winograd::{self, Winograd};
 use super::{Context, Kernel, finish, scratch};
 use crate::arch::number::Number;
@@ -24,6 +24,8 @@ use std::sync::Arc;
 /// A convolution, or a transposed one.
 pub(crate) struct ConvKernel {
     sums: Sums,
+    source: Source,
+    destination: Destination,
     weight: Layout,
     epilogue: Epilogue,
     has_bias: bool,
@@ -266,8 +268,11 @@ impl ConvKernel {
         let has_bias = own - usize::from(scaled) == 3;
         // What a matrix product cannot do for each channel at its store.
         let per_channel = if transposed { has_bias } else { scaled };
+        let (source, destination) = (geometry.0, geometry.1);
         let sums = Sums::new(geometry, phases, steps, per_channel);
         Self {
+            source,
+            destination,
             name: sums.name(),
             planar,
             transposed,
@@ -365,6 +370,68 @@ impl ConvKernel {
     }
 }
 
+/// What a chain of convolutions asks of each.
+impl ConvKernel {
+    /// The layout of the outputs: planes of an image, rows, and floats of a row.
+    pub(super) fn planes(&self) -> [usize; 3] {
+        let d = &self.destination;
+        [d.planes, d.height, d.width * d.position]
+    }
+
+    /// The images of a batch.
+    pub(super) fn images(&self) -> usize {
+        self.destination.images
+    }
+
+    /// How rows of outputs depend on rows of inputs.
+    pub(super) fn reach(&self) -> Option<Reach> {
+        match &self.sums {
+            Sums::Direct(window) if !self.planar => Some(window.reach()),
+            Sums::Depthwise(depthwise) => Some(depthwise.reach()),
+            _ => None,
+        }
+    }
+
+    /// An image of the input.
+    pub(super) fn view<'a>(&self, input: &'a [f32], image: usize) -> View<'a, f32> {
+        View {
+            data: &input[image * self.source.image..],
+            first: 0,
+            block: self.source.block,
+        }
+    }
+
+    /// The operands but the first, where the weights were known beforehand.
+    pub(super) fn bound_terms<'a>(
+        &'a self,
+        io: &Operands<'a>,
+        cx: Context<'_>,
+    ) -> Option<Terms<'a, f32>> {
+        let pack = self.pack.as_ref()?;
+        Some(self.terms(pack.as_slice(), io, cx))
+    }
+
+    /// Computes some rows of an image.
+    pub(super) fn band(&self, view: View<'_, f32>, band: Band<'_, '_, f32>, terms: Terms<'_, f32>) {
+        match &self.sums {
+            Sums::Direct(window) => window.band(view, band, terms),
+            Sums::Depthwise(depthwise) => depthwise.band(view, band, terms),
+            _ => unreachable!("{} has no rows", self.name),
+        }
+    }
+
+    fn terms<'a, W>(&self, weights: &'a [W], io: &Operands<'a>, cx: Context<'_>) -> Terms<'a, W> {
+        let scaled = self.scaled && self.packed_scale().is_none();
+        Terms {
+            weights,
+            bias: self.has_bias.then(|| io.input(2)),
+            scale: scaled.then(|| io.input(self.scale_input())),
+            finish: finish::of(&self.epilogue, io, self.added),
+            backend: cx.backend,
+        }
+    }
+}
+
 impl Kernel for ConvKernel {
     fn name(&self) -> &'static str {
         self.name
@@ -429,11 +496,9 @@ impl ConvKernel {
         io: &mut Operands<'_>,
         cx: Context<'_>,
     ) -> Result<(), DeviceError> {
-        let input = io.input::<T>(0);
-        let finish = finish::of(&self.epilogue, io, self.added);
-        let bias = self.has_bias.then(|| io.input(2));
-        let scaled = self.scaled && self.packed_scale().is_none();
-        let affine = [bias, scaled.then(|| io.input(self.scale_input()))];
+        let terms = self.terms(pack.as_slice::<T>(), io, cx);
+        let (input, finish, bias) = (io.input::<T>(0), terms.finish, terms.bias);
+        let affine = [bias, terms.scale];
         let workspace = std::mem::take(&mut io.workspace);
         match &self.sums {
             Sums::Scatter(s) => {

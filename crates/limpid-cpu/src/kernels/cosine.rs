@@ -273,7 +273,7 @@ struct Interleave<'a> {
 impl Tiles for Interleave<'_> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(&mut self, s: S, row: usize) {
-        let sums: [_; R] = sums(s, self.modes.from_row(row), self.basis, self.depth);
+        let sums: [_; R] = sums(s, self.modes.after_rows(row), self.basis, self.depth);
         for (r, [first, second]) in sums.into_iter().enumerate() {
             let out = &mut self.out[(row + r) * self.stride..];
             s.store_doubles(first, eight_mut(out));
@@ -299,8 +299,8 @@ impl Tiles for Unfold<'_> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(&mut self, s: S, row: usize) {
         let [e, o] = self.basis;
-        let even: [_; R] = sums(s, e.from_row(row), self.half[0], self.depth[0]);
-        let odd: [_; R] = sums(s, o.from_row(row), self.half[1], self.depth[1]);
+        let even: [_; R] = sums(s, e.after_rows(row), self.half[0], self.depth[0]);
+        let odd: [_; R] = sums(s, o.after_rows(row), self.half[1], self.depth[1]);
         for r in 0..R {
             let (even, odd) = (even[r], odd[r]);
             let above = [

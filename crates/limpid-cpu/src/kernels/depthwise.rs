@@ -5,7 +5,7 @@
 //! left.
 
 use super::Context;
-use super::window::{Destination, Offset, Source};
+use super::window::{Band, Destination, Offset, Reach, Source, Terms, View};
 use crate::arch::depthwise::{LENGTHS, Run, Sweep, Taps, depthwise};
 use crate::arch::number::Number;
 use crate::arch::store::{Finish, Store};
@@ -31,6 +31,7 @@ pub(super) struct Depthwise {
     destination: Destination,
     in_step: [usize; 2],
     out_step: [usize; 2],
+    reach: Reach,
     phases: Vec<Phase>,
     spec: PackSpec,
 }
@@ -48,11 +49,13 @@ impl Depthwise {
             at,
             taps: runs(offsets, in_step[1]),
         };
+        let taps = phases.iter().flat_map(|(_, taps)| taps);
         Self {
             source,
             destination,
             in_step,
             out_step,
+            reach: Reach::new(taps, [in_step[0], out_step[0]], source.height),
             phases: phases.into_iter().map(phase).collect(),
             spec,
         }
@@ -63,12 +66,17 @@ impl Depthwise {
         self.spec
     }
 
+    /// How its rows depend on the input's.
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
     /// Computes all outputs into `out` and the masks into `masks`.
     pub(super) fn run<T: Number, O: Number>(
         &self,
         input: &[T],
         weights: &[f32],
-        affine: [Option<&[f32]>; 2],
+        [bias, scale]: [Option<&[f32]>; 2],
         out: &mut [O],
         masks: &mut [u16],
         finish: Finish<'_>,
@@ -96,17 +104,43 @@ impl Depthwise {
             }
         }
         let each = (POSITIONS / (rows * d.width)).max(1);
+        let terms = Terms {
+            weights,
+            bias,
+            scale,
+            finish,
+            backend: cx.backend,
+        };
         cx.pool.each(parts.chunks_mut(each).collect(), |parts| {
             let mut work = Vec::new();
             for part in parts {
-                let (image, block) = (part.plane / d.planes, part.plane % d.planes);
-                let plane = &input[image * s.image + block * s.block..][..s.block];
-                let window = self.spec.taps * LANES;
-                let weights = &weights[block * window..][..window];
-                let affine = affine.map(|values| values.map(|v| &v[block * LANES..]));
-                self.part(plane, weights, affine, finish, part, &mut work, cx);
+                let view = View {
+                    data: &input[part.plane / d.planes * s.image..],
+                    first: 0,
+                    block: s.block,
+                };
+                self.part(view, part, terms, &mut work);
             }
         });
+    }
+
+    /// Computes some rows of an image.
+    pub(super) fn band<T: Number, O: Number>(
+        &self,
+        view: View<'_, T>,
+        band: Band<'_, '_, O>,
+        terms: Terms<'_, f32>,
+    ) {
+        let (mut masks, mut work) = (band.masks.iter_mut(), Vec::new());
+        for (block, out) in band.outs.iter_mut().enumerate() {
+            let mut part = Part {
+                plane: band.image * self.destination.planes + block,
+                first: band.first,
+                out,
+                mask: masks.next().map_or(&mut [], |mask| &mut **mask),
+            };
+            self.part(view, &mut part, terms, &mut work);
+        }
     }
 
     /// The rows of the image that a phase's rows of positions read.
@@ -123,17 +157,17 @@ impl Depthwise {
     /// Computes some rows of one plane.
     fn part<T: Number, O: Number>(
         &self,
-        plane: &[T],
-        weights: &[f32],
-        [bias, scale]: [Option<&[f32]>; 2],
-        finish: Finish<'_>,
+        view: View<'_, T>,
         part: &mut Part<'_, O>,
+        terms: Terms<'_, f32>,
         work: &mut Vec<f32>,
-        cx: Context<'_>,
     ) {
         let (s, d) = (&self.source, &self.destination);
         let row = d.width * LANES;
         let end = part.first + part.out.len() / row;
+        let block = part.plane % d.planes;
+        let window = self.spec.taps * LANES;
+        let plane = &view.data[block * view.block..][..view.block];
         let mut planes_at = [0; MAX_VECTORS];
         planes_at[0] = (part.plane * d.height + part.first) * row;
         for phase in &self.phases {
@@ -144,17 +178,21 @@ impl Depthwise {
             };
             let rows = after(0, part.first)..after(0, end);
             let y = rows.start * self.out_step[0] + phase.at[0];
+            if rows.is_empty() {
+                continue;
+            }
             let read = self.rows_read(phase, &rows);
             let first = read.start;
-            let read = &plane[first * s.width * LANES..read.end * s.width * LANES];
+            let place = |row: usize| (row - view.first) * s.width * LANES;
+            let read = &plane[place(first)..place(read.end)];
             let sweep = Sweep {
-                input: T::floats(read, work, cx.backend),
+                input: T::floats(read, work, terms.backend),
                 first,
                 height: s.height,
                 width: s.width,
-                weights,
-                bias,
-                scale,
+                weights: &terms.weights[block * window..][..window],
+                bias: terms.bias.map(|b| &b[block * LANES..]),
+                scale: terms.scale.map(|s| &s[block * LANES..]),
                 taps: &phase.taps,
                 step: self.in_step,
                 rows,
@@ -165,12 +203,12 @@ impl Depthwise {
             let mut store = Store {
                 target: O::target(&mut outs, false),
                 masks: &mut [&mut *part.mask],
-                finish,
+                finish: terms.finish,
                 planes_at,
                 at: y.saturating_sub(part.first) * row + phase.at[1] * LANES,
                 step: self.out_step[1] * LANES,
             };
-            depthwise(cx.backend, &sweep, &mut store);
+            depthwise(terms.backend, &sweep, &mut store);
         }
     }
 }

@@ -30,7 +30,7 @@ impl<'a> Matrix<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn from_row(self, row: usize) -> Self {
+    pub(super) fn after_rows(self, row: usize) -> Self {
         Self {
             data: &self.data[row * self.row..],
             ..self
@@ -111,7 +111,7 @@ struct Multiply<'a> {
 impl Tiles for Multiply<'_> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(&mut self, s: S, row: usize) {
-        let sums: [_; R] = sums(s, self.a.from_row(row), self.b, self.depth);
+        let sums: [_; R] = sums(s, self.a.after_rows(row), self.b, self.depth);
         for (r, [first, second]) in sums.into_iter().enumerate() {
             let out = &mut self.out[(row + r) * self.stride..][..COLUMNS];
             s.store_doubles(first, eight_mut(out));

@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod axis_filter;
 pub(crate) mod batch_norm;
+pub(crate) mod chain;
 mod channels;
 pub(crate) mod concat;
 pub(crate) mod conv;

@@ -12,11 +12,13 @@
 //! within the block. It depends on neither tile, batch nor thread.
 
 use super::Context;
+use crate::arch::Backend;
 use crate::arch::number::Number;
 use crate::arch::store::{Finish, Store};
 use crate::arch::tile::{self, Blocks, Sweep, Taps};
 use crate::pack::{PackSpec, Tile};
 use crate::simd::LANES;
+use std::ops::Range;
 
 /// Positions of a task where a convolution reads one tap: a multiple of every tile.
 const POSITIONS: usize = 504;
@@ -40,7 +42,7 @@ struct Phase {
     /// Output columns of the phase.
     columns: usize,
     /// The columns at which all taps are inside the image.
-    inner: std::ops::Range<usize>,
+    inner: Range<usize>,
     taps: Vec<Offset>,
 }
 
@@ -67,6 +69,69 @@ pub(super) struct Destination {
     pub(super) position: usize,
 }
 
+/// An image, or some rows of all its blocks of channels, to be read.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a, T> {
+    pub(super) data: &'a [T],
+    /// The row that the data begin with.
+    pub(super) first: usize,
+    /// Elements from a block to the next.
+    pub(super) block: usize,
+}
+
+/// Rows of one image to be computed, of every plane a piece.
+pub(super) struct Band<'a, 'b, O> {
+    pub(super) image: usize,
+    pub(super) first: usize,
+    pub(super) outs: &'a mut [&'b mut [O]],
+    pub(super) masks: &'a mut [&'b mut [u16]],
+}
+
+/// What the input is multiplied with, and what becomes of the sums.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a, W> {
+    pub(super) weights: &'a [W],
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) scale: Option<&'a [f32]>,
+    pub(super) finish: Finish<'a>,
+    pub(super) backend: Backend,
+}
+
+/// How output rows depend on input rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// The nearest and the farthest row of a tap.
+    dy: [isize; 2],
+    in_step: usize,
+    out_step: usize,
+    height: usize,
+}
+
+impl Reach {
+    pub(super) fn new<'t>(
+        taps: impl Iterator<Item = &'t Offset>,
+        [in_step, out_step]: [usize; 2],
+        height: usize,
+    ) -> Self {
+        let rows = taps.map(|t| t.dy);
+        let dy = rows.fold([0, 0], |[low, high], dy| [low.min(dy), high.max(dy)]);
+        Self {
+            dy,
+            in_step,
+            out_step,
+            height,
+        }
+    }
+
+    /// The input rows that output rows are computed from.
+    pub(super) fn needs(&self, rows: &Range<usize>) -> Range<usize> {
+        let [low, high] = [rows.start, rows.end.saturating_sub(1)]
+            .map(|row| (row / self.out_step * self.in_step) as isize);
+        let inside = |row: isize| row.clamp(0, self.height as isize) as usize;
+        inside(low + self.dy[0])..inside(high + self.dy[1] + 1)
+    }
+}
+
 /// The sums, without their weights.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
@@ -75,8 +140,11 @@ pub(super) struct Window {
     in_step: [usize; 2],
     out_step: [usize; 2],
     phases: Vec<Phase>,
-    /// A single tap at the position itself: the image is one long row.
+    reach: Reach,
+    /// A single tap at the position itself: the image is one long column.
     pointwise: bool,
+    /// Rows that were made of each of the image's.
+    split: usize,
     spec: PackSpec,
     tiles: Vec<Tile>,
 }
@@ -110,13 +178,16 @@ impl Window {
                 taps,
             }
         };
+        let taps = phases.iter().flat_map(|(_, taps)| taps);
         let mut window = Self {
             source,
             destination,
             in_step,
             out_step,
+            reach: Reach::new(taps, [in_step[0], out_step[0]], source.height),
             phases: phases.into_iter().map(phase).collect(),
             pointwise: false,
+            split: 1,
             spec,
             tiles: spec.tiles().0,
         };
@@ -132,6 +203,7 @@ impl Window {
     /// Makes a column of every position: there is no border.
     fn flatten(&mut self) {
         self.pointwise = true;
+        self.split = self.destination.width;
         for (h, w) in [
             (&mut self.source.height, &mut self.source.width),
             (&mut self.destination.height, &mut self.destination.width),
@@ -145,7 +217,12 @@ impl Window {
         self.spec
     }
 
-    /// Whether the image is one long row.
+    /// How its rows depend on the input's.
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Whether the image is one long column.
     pub(super) fn is_pointwise(&self) -> bool {
         self.pointwise
     }
@@ -222,63 +299,68 @@ impl Window {
                 task.masks[v] = mask.next().unwrap_or_default();
             }
         }
-        let job = Job {
-            window: self,
-            input,
+        let terms = Terms {
             weights,
             bias,
             scale,
             finish,
-            cx,
+            backend: cx.backend,
         };
         cx.pool.each(tasks, |task| {
+            let view = View {
+                data: &input[task.image * self.source.image..],
+                first: 0,
+                block: self.source.block,
+            };
             let tile = tiles[task.tile];
-            job.run(task, tile);
+            self.task(task, tile, view, terms);
         });
     }
-}
 
-/// Some rows of one image and tile.
-struct Task<'a, O> {
-    image: usize,
-    tile: usize,
-    first: usize,
-    rows: usize,
-    outs: [&'a mut [O]; tile::MAX_VECTORS],
-    masks: [&'a mut [u16]; tile::MAX_VECTORS],
-}
-
-impl<O> Default for Task<'_, O> {
-    fn default() -> Self {
-        Self {
-            image: 0,
-            tile: 0,
-            first: 0,
-            rows: 0,
-            outs: Default::default(),
-            masks: Default::default(),
+    /// Computes some rows of an image.
+    pub(super) fn band<T: Number, O: Number>(
+        &self,
+        mut view: View<'_, T>,
+        band: Band<'_, '_, O>,
+        terms: Terms<'_, T>,
+    ) {
+        view.first *= self.split;
+        for (i, tile) in self.tiles.iter().enumerate() {
+            let mut task = Task {
+                image: band.image,
+                tile: i,
+                first: band.first * self.split,
+                ..Task::default()
+            };
+            let planes = tile.first..tile.first + tile.vectors;
+            let outs = band.outs[planes.clone()].iter_mut();
+            task.outs
+                .iter_mut()
+                .zip(outs)
+                .for_each(|(to, out)| *to = out);
+            if terms.finish.mask.is_some() {
+                let masks = band.masks[planes].iter_mut();
+                let to = task.masks.iter_mut().zip(masks);
+                to.for_each(|(to, mask)| *to = mask);
+            }
+            task.rows = task.outs[0].len() / (self.destination.width * self.destination.position);
+            self.task(task, *tile, view, terms);
         }
     }
-}
 
-struct Job<'a, T> {
-    window: &'a Window,
-    input: &'a [T],
-    weights: &'a [T],
-    bias: Option<&'a [f32]>,
-    scale: Option<&'a [f32]>,
-    finish: Finish<'a>,
-    cx: Context<'a>,
-}
-
-impl<T: Number> Job<'_, T> {
-    fn run<O: Number>(&self, mut task: Task<'_, O>, tile: Tile) {
+    fn task<T: Number, O: Number>(
+        &self,
+        mut task: Task<'_, O>,
+        tile: Tile,
+        view: View<'_, T>,
+        terms: Terms<'_, T>,
+    ) {
         let Window {
             source: s,
             destination: d,
             spec,
             ..
-        } = self.window;
+        } = self;
         let row = tile.vectors * LANES;
         let tap_weights = tile.room * row;
         let mut taps = Taps::default();
@@ -289,7 +371,8 @@ impl<T: Number> Job<'_, T> {
         }
         let lanes = d.position == 1;
         let planes = if lanes { d.planes } else { tile.vectors };
-        let base = task.image * s.image + tile.input * s.block;
+        let base =
+            (tile.input * view.block) as isize - (view.first * s.width * s.position) as isize;
         let push = |taps: &mut Taps, t: &Offset| {
             let input = (t.dy * s.width as isize + t.dx) * s.position as isize;
             taps.push(input, t.index * tap_weights);
@@ -300,19 +383,19 @@ impl<T: Number> Job<'_, T> {
                     return;
                 }
                 let sweep = Sweep {
-                    input: self.input,
-                    weights: &self.weights[tile.at..],
-                    bias: self.bias.map(|b| &b[tile.first * LANES..]),
-                    scale: self.scale.map(|s| &s[tile.first * LANES..]),
+                    input: view.data,
+                    weights: &terms.weights[tile.at..],
+                    bias: terms.bias.map(|b| &b[tile.first * LANES..]),
+                    scale: terms.scale.map(|s| &s[tile.first * LANES..]),
                     taps,
                     blocks: Blocks {
                         count: tile.blocks,
                         depth: LANES,
                         last: tile.last,
-                        input: s.block,
+                        input: view.block,
                         weights: spec.taps * tap_weights,
                     },
-                    start: (base + input * s.position) as isize,
+                    start: base + (input * s.position) as isize,
                     step: step * s.position,
                     depth_step: s.depth,
                     row,
@@ -321,24 +404,24 @@ impl<T: Number> Job<'_, T> {
                 let mut store = Store {
                     target: O::target(outs, lanes),
                     masks: &mut task.masks,
-                    finish: self.finish,
+                    finish: terms.finish,
                     planes_at,
                     at: at * d.position,
                     step: out * d.position,
                 };
-                tile::dense(self.cx.backend, tile.vectors, n, sweep, &mut store);
+                tile::dense(terms.backend, tile.vectors, n, sweep, &mut store);
             };
-        if self.window.pointwise {
+        if self.pointwise {
             taps.clear();
-            for t in self.window.phases.iter().flat_map(|p| &p.taps) {
+            for t in self.phases.iter().flat_map(|p| &p.taps) {
                 push(&mut taps, t);
             }
             sweep(&taps, task.first, 1, 0, 1, task.rows);
             return;
         }
-        let ([in_y, in_x], [out_y, out_x]) = (self.window.in_step, self.window.out_step);
+        let ([in_y, in_x], [out_y, out_x]) = (self.in_step, self.out_step);
         let mut edge = Taps::default();
-        for phase in &self.window.phases {
+        for phase in &self.phases {
             let mut i = task.first.saturating_sub(phase.at[0]).div_ceil(out_y);
             while i * out_y + phase.at[0] < task.first + task.rows {
                 let y = i * in_y;
@@ -365,6 +448,29 @@ impl<T: Number> Job<'_, T> {
                 }
                 i += 1;
             }
+        }
+    }
+}
+
+/// Some rows of one image and tile.
+struct Task<'a, O> {
+    image: usize,
+    tile: usize,
+    first: usize,
+    rows: usize,
+    outs: [&'a mut [O]; tile::MAX_VECTORS],
+    masks: [&'a mut [u16]; tile::MAX_VECTORS],
+}
+
+impl<O> Default for Task<'_, O> {
+    fn default() -> Self {
+        Self {
+            image: 0,
+            tile: 0,
+            first: 0,
+            rows: 0,
+            outs: Default::default(),
+            masks: Default::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! f64 reference, and the device's promise that threads and batches change no bit.
 
 mod adjoint;
+mod chains;
 mod layouts;
 
 use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
@@ -316,6 +317,7 @@ fn threads_and_batches_change_no_bit() -> Result<(), Failure> {
     for (name, network) in [
         ("images", network as Network),
         ("layouts", layouts::network),
+        ("chains", chains::network),
     ] {
         for isa in Isa::available() {
             for precision in PRECISIONS {

@@ -7,7 +7,7 @@ use limpid_device::{Buffer, Device, Executable, HostData};
 use limpid_explain::Objective;
 use limpid_explain::paths::{HeatBlur, Path};
 use limpid_graph::passes::{Rule, vjp};
-use limpid_graph::{Fact, Graph, ValueId};
+use limpid_graph::{Fact, Graph, Node, ValueId};
 use limpid_tensor::{DType, Tensor, philox};
 use std::sync::Arc;
 
@@ -162,17 +162,27 @@ impl Workload {
         let graph = plan.graph();
         let facts =
             |ids: &[ValueId]| -> Vec<&Fact> { ids.iter().map(|v| graph.fact(*v)).collect() };
-        let steps = plan.steps().zip(timings).map(|(step, timing)| {
-            let (read, written) = (facts(&step.node.inputs), facts(&step.node.outputs));
-            let cost = step.node.op.cost(&read, &written);
+        let steps = timings.into_iter().map(|timing| {
+            let nodes = &graph.nodes()[timing.nodes];
+            let cost = |node: &Node| {
+                let cost = node.op.cost(&facts(&node.inputs), &facts(&node.outputs));
+                2 * cost.multiply_adds + cost.elementwise
+            };
+            // Of nodes that run at once, each passes its first result on.
+            let firsts = nodes.iter().map(|node| node.outputs[0]);
+            let passed: Vec<ValueId> = firsts.take(nodes.len() - 1).collect();
+            let operands = nodes
+                .iter()
+                .flat_map(|node| node.inputs.iter().chain(&node.outputs));
+            let operands = operands.filter(|v| !passed.contains(v));
             Step {
                 node: timing.node,
                 op: timing.op,
                 kernel: timing.kernel,
-                output: written[0].shape.to_vec(),
+                output: graph.fact(nodes[passed.len()].outputs[0]).shape.to_vec(),
                 seconds: timing.duration.as_secs_f64(),
-                operations: 2 * cost.multiply_adds + cost.elementwise,
-                bytes: read.into_iter().chain(written).map(bytes).sum(),
+                operations: nodes.iter().map(cost).sum(),
+                bytes: operands.map(|v| bytes(graph.fact(*v))).sum(),
             }
         });
         Ok(steps.collect())
