@@ -24,8 +24,6 @@ enum Form {
     Either,
     /// As it is; a result is made in the class that its readers want.
     Free,
-    /// As it is, for readers that want this class.
-    Converted(Class),
 }
 
 const IMAGE: Form = Form::Fixed(Class::Image);
@@ -36,7 +34,7 @@ impl Form {
     /// `asked` is what is wanted of its result.
     fn wanted(self, asked: Option<Class>) -> Option<Class> {
         match self {
-            Self::Fixed(class) | Self::Converted(class) => Some(class),
+            Self::Fixed(class) => Some(class),
             Self::Shared | Self::Mixed => asked,
             Self::Floats => asked.map(Class::of_floats),
             Self::Either => Some(Class::Half),
@@ -54,7 +52,7 @@ impl Form {
             Self::Mixed if shared == Class::Flat => Class::Flat,
             Self::Mixed | Self::Either if own == Class::Half => Class::Half,
             Self::Mixed | Self::Either => Class::Image,
-            Self::Free | Self::Converted(_) => own,
+            Self::Free => own,
         }
     }
 }
@@ -121,14 +119,10 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
         | Op::Softmax(_)
         | Op::SoftmaxGradient(_) => (vec![FLAT; count], FLAT),
         Op::Flatten(_) | Op::Reshape(_) | Op::Transpose(_) => (vec![Form::Free; count], Form::Free),
-        Op::Relayout(relayout) => {
-            let to = match relayout {
-                Relayout { flat: true, .. } => Class::Flat,
-                Relayout { half: true, .. } => Class::Half,
-                _ => Class::Image,
-            };
-            (vec![Form::Converted(to)], Form::Fixed(to))
-        }
+        Op::Relayout(relayout) => (
+            vec![Form::Fixed(relayout.from.into())],
+            Form::Fixed(relayout.to.into()),
+        ),
         Op::WeightedSum(_) => {
             let mut forms = vec![IMAGE; count];
             forms[1] = FLAT;
@@ -243,25 +237,36 @@ fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Optio
     whole.or(operands().next()).map(|v| values[v.index()])
 }
 
+/// Rounds of conversions; two are rare.
+const CONVERSIONS: usize = 8;
+
 /// The graph with a [`Relayout`] wherever a value is needed in another class
 /// than it is made in. Readers share it. Where none is needed, nothing changes.
 ///
 /// # Errors
 /// None on a graph that exists; inference runs again.
-pub(crate) fn convert(graph: Arc<Graph>, precision: Precision) -> Result<Arc<Graph>, GraphError> {
-    let assignment = Assignment::new(&graph, precision);
-    if assignment.is_consistent(&graph) {
-        return Ok(graph);
+pub(crate) fn convert(
+    mut graph: Arc<Graph>,
+    precision: Precision,
+) -> Result<Arc<Graph>, GraphError> {
+    // What is inserted is a reader with a wish of its own, which may move the
+    // value before it: then that is converted in its turn.
+    for _ in 0..CONVERSIONS {
+        let assignment = Assignment::new(&graph, precision);
+        if assignment.is_consistent(&graph) {
+            break;
+        }
+        let mut rewriting = Rewriting {
+            old: &graph,
+            assignment: &assignment,
+            new: Graph::new(),
+            map: Vec::with_capacity(graph.values().len()),
+            converted: HashMap::new(),
+        };
+        rewriting.run()?;
+        graph = Arc::new(rewriting.new);
     }
-    let mut rewriting = Rewriting {
-        old: &graph,
-        assignment: &assignment,
-        new: Graph::new(),
-        map: Vec::with_capacity(graph.values().len()),
-        converted: HashMap::new(),
-    };
-    rewriting.run()?;
-    Ok(Arc::new(rewriting.new))
+    Ok(graph)
 }
 
 struct Rewriting<'a> {
@@ -317,12 +322,12 @@ impl Rewriting<'_> {
         if let Some(converted) = self.converted.get(&(v, class)) {
             return Ok(*converted);
         }
-        let to = Relayout {
-            flat: class == Class::Flat,
-            half: class == Class::Half,
+        let relayout = Relayout {
+            from: self.assignment.value(v).into(),
+            to: class.into(),
         };
         let name = self.old.value(v).name.clone();
-        let converted = self.new.push(name, to, &[made])?[0];
+        let converted = self.new.push(name, relayout, &[made])?[0];
         self.converted.insert((v, class), converted);
         Ok(converted)
     }
@@ -398,7 +403,7 @@ mod tests {
             conversions += converted.nodes().len() - graph.nodes().len();
             // A value is converted once to a class.
             let relayouts = converted.nodes().iter().filter_map(|n| match n.op {
-                Op::Relayout(to) => Some((n.inputs[0], to.flat, to.half)),
+                Op::Relayout(r) => Some((n.inputs[0], r.to)),
                 _ => None,
             });
             let mut relayouts: Vec<_> = relayouts.collect();

@@ -23,6 +23,7 @@ use crate::arch::number::Number;
 use crate::simd::LANES;
 use half::bf16;
 use limpid_graph::Fact;
+use limpid_graph::ops::Arrangement;
 use limpid_tensor::{DType, Shape, TensorError};
 
 /// Images of up to this many channels are not put in blocks.
@@ -90,6 +91,26 @@ pub(crate) enum Class {
     Half,
     /// Numbers in C order.
     Flat,
+}
+
+impl From<Arrangement> for Class {
+    fn from(arrangement: Arrangement) -> Self {
+        match arrangement {
+            Arrangement::Flat => Self::Flat,
+            Arrangement::Image => Self::Image,
+            Arrangement::Half => Self::Half,
+        }
+    }
+}
+
+impl From<Class> for Arrangement {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Flat => Self::Flat,
+            Class::Image => Self::Image,
+            Class::Half => Self::Half,
+        }
+    }
 }
 
 impl Class {

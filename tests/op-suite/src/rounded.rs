@@ -4,7 +4,7 @@
 use crate::compare::{Check, Tolerance};
 use crate::problem::Problem;
 use half::bf16;
-use limpid_graph::ops::Relayout;
+use limpid_graph::ops::{Arrangement, Relayout};
 use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{Graph, GraphError, Source, ValueId};
 use limpid_tensor::{DType, Tensor};
@@ -27,8 +27,8 @@ impl Problem {
     fn try_rounded(&self) -> Result<Self, GraphError> {
         let old = &self.graph;
         let half = Relayout {
-            flat: false,
-            half: true,
+            from: Arrangement::Image,
+            to: Arrangement::Half,
         };
         let mut graph = Graph::new();
         let mut map: Vec<Option<ValueId>> = vec![None; old.values().len()];

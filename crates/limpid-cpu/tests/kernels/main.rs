@@ -339,7 +339,8 @@ fn check_network(
 ) -> Result<(), Failure> {
     let device = |threads| device_in(precision, isa, threads);
     let allowed = match precision {
-        Precision::Bf16 => 1e-2,
+        // Units near a kink fall to its other side.
+        Precision::Bf16 => 3e-2,
         _ => 1e-9,
     };
     let all = network(5)?;

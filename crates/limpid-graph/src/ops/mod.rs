@@ -13,6 +13,7 @@ pub use epilogue::Epilogue;
 pub use gelu::GeluApproximation;
 pub use pad::PadMode;
 pub use pointwise::Pointwise;
+pub use relayout::Arrangement;
 pub use resize::{CoordinateMode, NearestMode, ResizeMode};
 pub use window::Padding;
 

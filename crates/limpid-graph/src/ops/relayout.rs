@@ -5,16 +5,27 @@ use crate::reference::RefTensor;
 use crate::{Fact, GraphError, OpError, ValueId};
 use serde::{Deserialize, Serialize};
 
-/// The same value in another of a device's layouts: in C order, or as the
-/// device keeps images, perhaps rounded. Devices insert it into their plans.
+/// How a device keeps a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrangement {
+    /// In C order.
+    Flat,
+    /// As the device keeps images.
+    Image,
+    /// As an image in the device's half precision, where it has one.
+    Half,
+}
+
+/// The same value in another of a device's arrangements, perhaps rounded.
+/// Devices insert it into their plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relayout {
-    /// Whether the result lies in C order.
-    pub flat: bool,
-    /// Whether the result is an image in the device's half precision, where it
-    /// has one.
-    pub half: bool,
+    /// How the value is kept.
+    pub from: Arrangement,
+    /// How the result is kept.
+    pub to: Arrangement,
 }
 
 impl Operator for Relayout {
@@ -59,9 +70,10 @@ impl Operator for Relayout {
         ];
         let mut cases = Vec::new();
         for shape in shapes {
-            for flat in [false, true] {
-                let op = Self { flat, half: false };
-                let name = format!("relayout {shape:?} flat {flat}");
+            let (flat, image) = (Arrangement::Flat, Arrangement::Image);
+            for (from, to) in [(flat, image), (image, flat)] {
+                let op = Self { from, to };
+                let name = format!("relayout {shape:?} {from:?} to {to:?}");
                 let inputs = vec![CaseInput::integers(shape, -99, 99)];
                 cases.push(Case::new(&name, op, inputs));
                 let inputs = vec![CaseInput::bits(shape)];
