@@ -83,7 +83,7 @@ fn a_bound_that_one_picture_exceeds_is_an_error() {
     let session = with(None, Some(1 << 20), 1);
     let error = session.logits(&crop("cat")).unwrap_err();
     assert!(matches!(error, Error::Memory { .. }), "{error}");
-    let enough_for_scores = with(None, Some(8 << 20), 1);
+    let enough_for_scores = with(None, Some(3 << 20), 1);
     let error = enough_for_scores
         .explain_input(
             &crop("cat"),
