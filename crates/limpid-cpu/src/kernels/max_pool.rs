@@ -218,6 +218,24 @@ impl MaxPoolGradientKernel {
         })
     }
 
+    /// Computes a plane.
+    fn plane<T: Number>(&self, g: &[T], taps: &[u8], out: &mut [f32]) {
+        let windows = &self.windows;
+        let lanes = windows.lanes;
+        out.fill(0.0);
+        let width = windows.pool.kernel[1];
+        for (at, (g, taps)) in g.chunks(lanes).zip(taps.chunks(lanes)).enumerate() {
+            let (oy, ox) = (at / windows.to[1], at % windows.to[1]);
+            for (lane, (g, tap)) in g.iter().zip(taps).enumerate() {
+                let tap = usize::from(*tap);
+                let y = windows.place(0, oy, tap / width);
+                if let (Some(y), Some(x)) = (y, windows.place(1, ox, tap % width)) {
+                    out[(y * windows.from[1] + x) * lanes + lane] += g.widen();
+                }
+            }
+        }
+    }
+
     fn compute<T: Number, O: Number>(&self, io: &mut Operands<'_>, cx: Context<'_>) {
         let (g, taps) = (io.input::<T>(0), io.inputs[1]);
         let (input, output) = (self.windows.input(), self.windows.output());
@@ -225,11 +243,7 @@ impl MaxPoolGradientKernel {
         cx.pool.each(out.enumerate().collect(), |(i, out)| {
             let own = i * output..(i + 1) * output;
             O::write(out, cx.backend, |sums| {
-                let all = (&self.windows, &g[own.clone()], &taps[own], sums);
-                match self.windows.lanes {
-                    LANES => cx.backend.vectorize(Spread::<T, LANES>(all)),
-                    _ => cx.backend.vectorize(Spread::<T, 1>(all)),
-                }
+                self.plane(&g[own.clone()], &taps[own], sums);
             });
         });
     }
@@ -248,36 +262,5 @@ impl Kernel for MaxPoolGradientKernel {
             [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(io, cx),
         }
         Ok(())
-    }
-}
-
-/// A plane: the cotangent, the taps of the largest, and where the sums go.
-type Sums<'a, T> = (&'a Windows, &'a [T], &'a [u8], &'a mut [f32]);
-
-struct Spread<'a, T, const L: usize>(Sums<'a, T>);
-
-impl<T: Number, const L: usize> Vectorize for Spread<'_, T, L> {
-    type Output = ();
-
-    /// Every tap adds to all lanes, zero where it was not the largest.
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Self((windows, g, largest, out)) = self;
-        out.fill(0.0);
-        let (g, largest) = (g.as_chunks::<L>().0, largest.as_chunks::<L>().0);
-        let (out, width) = (out.as_chunks_mut::<L>().0, windows.from[1]);
-        let mut of_window = g.iter().zip(largest);
-        for rows in &windows.taps[0] {
-            for (columns, (g, largest)) in windows.taps[1].iter().zip(&mut of_window) {
-                for (y, row) in rows {
-                    for (x, column) in columns {
-                        let (to, tap) = (&mut out[y * width + x], (row + column) as u8);
-                        for l in 0..L {
-                            to[l] += if largest[l] == tap { g[l].widen() } else { 0.0 };
-                        }
-                    }
-                }
-            }
-        }
     }
 }
