@@ -213,11 +213,14 @@ impl<T: Number, const P: usize, const V: usize, const NEAR: bool, const AHEAD: b
                 }
             }
             let mut acc = start::<S, P, V>(s, [sweep.bias, sweep.scale]);
-            let mut whole = [[s.splat(0.0); V]; P];
+            // The sum of the parts that are done. An option, since memory for
+            // what there is none of in most layers would be cleared each time.
+            let mut whole = None;
             let start = sweep.start + (tile * P * step) as isize;
             for block in 0..b.count {
                 if block > 0 && block % span == 0 {
-                    add_all(s, &mut whole, acc);
+                    add_part(s, &mut acc, whole);
+                    whole = Some(acc);
                     acc = [[s.splat(0.0); V]; P];
                 }
                 let depth = if block + 1 == b.count {
@@ -251,7 +254,7 @@ impl<T: Number, const P: usize, const V: usize, const NEAR: bool, const AHEAD: b
                     }
                 }
             }
-            add_all(s, &mut acc, whole);
+            add_part(s, &mut acc, whole);
             scale(s, &mut acc, [sweep.bias, sweep.scale]);
             finish(s, acc, store, store.at + tile * P * store.step);
         }
@@ -283,16 +286,18 @@ unsafe fn multiply<S: Simd, T: Number, const P: usize, const V: usize>(
     }
 }
 
-/// a += b.
+/// Adds the sum of the parts before, if there are any.
 #[inline(always)]
-fn add_all<S: Simd, const P: usize, const V: usize>(
+fn add_part<S: Simd, const P: usize, const V: usize>(
     s: S,
-    a: &mut [[S::V; V]; P],
-    b: [[S::V; V]; P],
+    acc: &mut [[S::V; V]; P],
+    whole: Option<[[S::V; V]; P]>,
 ) {
-    for p in 0..P {
-        for v in 0..V {
-            a[p][v] = s.add(a[p][v], b[p][v]);
+    if let Some(whole) = whole {
+        for p in 0..P {
+            for v in 0..V {
+                acc[p][v] = s.add(acc[p][v], whole[p][v]);
+            }
         }
     }
 }
