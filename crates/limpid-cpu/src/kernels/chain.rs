@@ -15,9 +15,10 @@ use bytemuck::Pod;
 use limpid_device::DeviceError;
 use std::ops::Range;
 
-/// Floats between the convolutions that a strip may have: half of a usual
-/// second-level cache.
-const BUDGET: usize = 1 << 17;
+/// Floats between the convolutions that a strip may have: three quarters of a
+/// second-level cache of a mebibyte. Half of it costs 2 % of a network's time,
+/// a quarter 4 %, an eighth 17 %.
+const BUDGET: usize = 3 << 16;
 
 /// Tasks that each thread should have, so that all end together.
 const TASKS: usize = 4;
