@@ -123,8 +123,9 @@ impl PackSpec {
         (self.inputs / self.groups, self.outputs / self.groups)
     }
 
-    /// The place of a weight in the unpacked weights, if it is there.
-    fn source(&self, output: usize, input: usize, tap: usize) -> Option<usize> {
+    /// Where the window of an output and an input begins in the unpacked
+    /// weights, if there is one.
+    fn source(&self, output: usize, input: usize) -> Option<usize> {
         let (per_in, per_out) = self.per_group();
         if output >= self.outputs || input >= self.inputs {
             return None;
@@ -138,7 +139,7 @@ impl PackSpec {
         } else {
             output * per_in + input % per_in
         };
-        Some(row * self.taps + tap)
+        Some(row * self.taps)
     }
 
     /// Packs weights given in C order, their rows times `factors`.
@@ -180,42 +181,19 @@ impl PackSpec {
         if self.groups == 1 && self.taps == 1 {
             return self.pack_matrix(tiles, weights, out);
         }
-        if self.groups == 1 {
-            return self.pack_window(tiles, weights, out);
-        }
         for t in tiles {
             let row = t.vectors * LANES;
-            for block in 0..t.blocks {
-                let depth = if block + 1 == t.blocks { t.last } else { LANES };
-                for (tap, k) in (0..self.taps).flat_map(|tap| (0..depth).map(move |k| (tap, k))) {
-                    let to = t.at + ((block * self.taps + tap) * t.room + k) * row;
-                    let input = (t.input + block) * LANES + k;
-                    for (lane, to) in out[to..to + row].iter_mut().enumerate() {
-                        if let Some(from) = self.source(t.first * LANES + lane, input, tap) {
-                            *to = weights[from];
-                        }
+            for input in t.input * LANES..(t.input + t.blocks) * LANES {
+                let (block, k) = (input / LANES - t.input, input % LANES);
+                let at = t.at + (block * self.taps * t.room + k) * row;
+                for lane in 0..row {
+                    let Some(from) = self.source(t.first * LANES + lane, input) else {
+                        continue;
+                    };
+                    let to = out[at + lane..].iter_mut().step_by(t.room * row);
+                    for (to, from) in to.zip(&weights[from..][..self.taps]) {
+                        *to = *from;
                     }
-                }
-            }
-        }
-    }
-
-    /// Packs the window of one group: a tile is `[block][tap][input][vector][16]`.
-    fn pack_window(&self, tiles: &[Tile], weights: &[f32], out: &mut [f32]) {
-        for t in tiles {
-            let (row, first) = (t.vectors * LANES, t.first * LANES);
-            let lanes = row.min(self.outputs - first);
-            for (input, lane) in (0..self.inputs).flat_map(|i| (0..lanes).map(move |l| (i, l))) {
-                let at = if self.transposed {
-                    input * self.outputs + first + lane
-                } else {
-                    (first + lane) * self.inputs + input
-                };
-                let (block, k) = (input / LANES, input % LANES);
-                let to = t.at + (block * self.taps * t.room + k) * row + lane;
-                let to = out[to..].iter_mut().step_by(t.room * row);
-                for (to, from) in to.zip(&weights[at * self.taps..][..self.taps]) {
-                    *to = *from;
                 }
             }
         }
@@ -282,12 +260,13 @@ impl PackSpec {
                 let first = (t.first + vector) * LANES;
                 let mut kernels = [[0.0; LANES]; 9];
                 for lane in 0..LANES.min(self.outputs.saturating_sub(first)) {
-                    for (tap, kernel) in kernels.iter_mut().enumerate() {
+                    let Some(from) = self.source(first + lane, input) else {
+                        continue;
+                    };
+                    for (tap, weight) in weights[from..][..9].iter().enumerate() {
                         // A transposed convolution's window is reversed.
                         let tap = if self.transposed { 8 - tap } else { tap };
-                        if let Some(from) = self.source(first + lane, input, tap) {
-                            kernel[lane] = f64::from(weights[from]);
-                        }
+                        kernels[tap][lane] = f64::from(*weight);
                     }
                 }
                 let to = t.at + input * row + vector * LANES;

@@ -12,7 +12,6 @@ use crate::arch::store::{Finish, Store};
 use crate::arch::tile::MAX_VECTORS;
 use crate::pack::PackSpec;
 use crate::simd::LANES;
-use std::ops::Range;
 
 /// Positions that are worth a task of their own.
 const POSITIONS: usize = 1 << 11;
@@ -143,17 +142,6 @@ impl Depthwise {
         }
     }
 
-    /// The rows of the image that a phase's rows of positions read.
-    fn rows_read(&self, phase: &Phase, rows: &Range<usize>) -> Range<usize> {
-        let offsets = || phase.taps.runs.iter().map(|run| run.offset[0]);
-        let height = self.source.height as isize;
-        let row = |position: usize| (position * self.in_step[0]) as isize;
-        let low = row(rows.start) + offsets().min().unwrap_or(0);
-        let high = row(rows.end.max(1) - 1) + offsets().max().unwrap_or(0) + 1;
-        let low = low.clamp(0, height);
-        low as usize..high.clamp(low, height) as usize
-    }
-
     /// Computes some rows of one plane.
     fn part<T: Number, O: Number>(
         &self,
@@ -170,6 +158,10 @@ impl Depthwise {
         let plane = &view.data[block * view.block..][..view.block];
         let mut planes_at = [0; MAX_VECTORS];
         planes_at[0] = (part.plane * d.height + part.first) * row;
+        let read = self.reach.needs(&(part.first..end));
+        let place = |row: usize| (row - view.first) * s.width * LANES;
+        let input = &plane[place(read.start)..place(read.end)];
+        let input = T::floats(input, work, terms.backend);
         for phase in &self.phases {
             // The first position of the phase at or after a row or column.
             let after = |axis: usize, at: usize| {
@@ -181,13 +173,9 @@ impl Depthwise {
             if rows.is_empty() {
                 continue;
             }
-            let read = self.rows_read(phase, &rows);
-            let first = read.start;
-            let place = |row: usize| (row - view.first) * s.width * LANES;
-            let read = &plane[place(first)..place(read.end)];
             let sweep = Sweep {
-                input: T::floats(read, work, terms.backend),
-                first,
+                input,
+                first: read.start,
                 height: s.height,
                 width: s.width,
                 weights: &terms.weights[block * window..][..window],
