@@ -1,25 +1,18 @@
 //! Maps that weight each cell of a channel by its own gradient.
 
 use super::grid_map::channels;
-use super::{CamRule, GridMap, Listed, by_gradients};
-use crate::{Context, ExplainError, Request};
+use super::{GradientRule, GridMap};
+use limpid_tensor::Tensor;
 
 /// The sum over channels of `term(activation, gradient)`.
-fn summed<R: CamRule>(
-    cx: &mut dyn Context,
-    request: &Request<'_>,
-    layers: &[String],
-    term: impl Fn(f64, f64) -> f64,
-) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-    by_gradients::<R>(cx, request, layers, |activation, gradient| {
-        let mut sum = vec![0.0; channels(activation).next().map_or(0, <[f32]>::len)];
-        for (a, g) in channels(activation).zip(channels(gradient)) {
-            for (s, (a, g)) in sum.iter_mut().zip(a.iter().zip(g)) {
-                *s += term(f64::from(*a), f64::from(*g));
-            }
+fn summed(activation: &Tensor, gradient: &Tensor, term: impl Fn(f64, f64) -> f64) -> GridMap {
+    let mut sum = vec![0.0; channels(activation).next().map_or(0, <[f32]>::len)];
+    for (a, g) in channels(activation).zip(channels(gradient)) {
+        for (s, (a, g)) in sum.iter_mut().zip(a.iter().zip(g)) {
+            *s += term(f64::from(*a), f64::from(*g));
         }
-        Ok(GridMap::on(activation, sum))
-    })
+    }
+    GridMap::on(activation, sum)
 }
 
 /// HiResCAM: sum of g A.
@@ -37,22 +30,14 @@ pub struct GradientTimesActivation;
 /// ```
 pub type HiResCam = super::Cam<GradientTimesActivation>;
 
-impl CamRule for GradientTimesActivation {
+impl GradientRule for GradientTimesActivation {
     const ID: &'static str = "hires-cam";
     const RELU: Option<bool> = Some(true);
-
-    fn maps(
-        &self,
-        cx: &mut dyn Context,
-        request: &Request<'_>,
-        layers: &[String],
-    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-        summed::<Self>(cx, request, layers, |a, g| g * a)
-    }
-}
-
-impl Listed for GradientTimesActivation {
     const SUMMARY: &'static str = "the sum over a layer's channels of gradient times activation, cell by cell; negative sums cut off (relu=false keeps them)";
+
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap {
+        summed(activation, gradient, |a, g| g * a)
+    }
 }
 
 /// Element-wise CAM: sum of relu(g A).
@@ -68,22 +53,14 @@ pub struct PositiveProducts;
 /// ```
 pub type ElementWiseCam = super::Cam<PositiveProducts>;
 
-impl CamRule for PositiveProducts {
+impl GradientRule for PositiveProducts {
     const ID: &'static str = "element-wise-cam";
     const RELU: Option<bool> = None;
-
-    fn maps(
-        &self,
-        cx: &mut dyn Context,
-        request: &Request<'_>,
-        layers: &[String],
-    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-        summed::<Self>(cx, request, layers, |a, g| (g * a).max(0.0))
-    }
-}
-
-impl Listed for PositiveProducts {
     const SUMMARY: &'static str = "the sum over a layer's channels of the positive products of gradient and activation: each negative product is cut off, so no sum is negative";
+
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap {
+        summed(activation, gradient, |a, g| (g * a).max(0.0))
+    }
 }
 
 /// LayerCAM: sum of relu(g) A.
@@ -100,20 +77,12 @@ pub struct PositiveGradient;
 /// ```
 pub type LayerCam = super::Cam<PositiveGradient>;
 
-impl CamRule for PositiveGradient {
+impl GradientRule for PositiveGradient {
     const ID: &'static str = "layer-cam";
     const RELU: Option<bool> = Some(true);
-
-    fn maps(
-        &self,
-        cx: &mut dyn Context,
-        request: &Request<'_>,
-        layers: &[String],
-    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-        summed::<Self>(cx, request, layers, |a, g| g.max(0.0) * a)
-    }
-}
-
-impl Listed for PositiveGradient {
     const SUMMARY: &'static str = "the sum over a layer's channels of positive gradient times activation, cell by cell; negative sums cut off (relu=false keeps them)";
+
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap {
+        summed(activation, gradient, |a, g| g.max(0.0) * a)
+    }
 }

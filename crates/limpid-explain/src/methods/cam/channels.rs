@@ -1,8 +1,7 @@
 //! Maps that weight whole channels by their gradients.
 
 use super::grid_map::channels;
-use super::{CamRule, GridMap, Listed, by_gradients};
-use crate::{Context, ExplainError, Request};
+use super::{GradientRule, GridMap};
 use limpid_tensor::Tensor;
 
 /// The sum over channels of weight times activation.
@@ -19,17 +18,14 @@ pub(super) fn weighted_sum(activation: &Tensor, weights: &[f64]) -> GridMap {
 
 /// The map whose weights `weigh` makes of each channel's activations and
 /// gradients.
-fn weighted<R: CamRule>(
-    cx: &mut dyn Context,
-    request: &Request<'_>,
-    layers: &[String],
+fn weighted(
+    activation: &Tensor,
+    gradient: &Tensor,
     weigh: impl Fn(&[f32], &[f32]) -> f64,
-) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-    by_gradients::<R>(cx, request, layers, |activation, gradient| {
-        let pairs = channels(activation).zip(channels(gradient));
-        let weights: Vec<f64> = pairs.map(|(a, g)| weigh(a, g)).collect();
-        Ok(weighted_sum(activation, &weights))
-    })
+) -> GridMap {
+    let pairs = channels(activation).zip(channels(gradient));
+    let weights: Vec<f64> = pairs.map(|(a, g)| weigh(a, g)).collect();
+    weighted_sum(activation, &weights)
 }
 
 /// The sum in f64, in eight parts.
@@ -58,22 +54,14 @@ pub struct MeanGradient;
 /// ```
 pub type GradCam = super::Cam<MeanGradient>;
 
-impl CamRule for MeanGradient {
+impl GradientRule for MeanGradient {
     const ID: &'static str = "grad-cam";
     const RELU: Option<bool> = Some(true);
-
-    fn maps(
-        &self,
-        cx: &mut dyn Context,
-        request: &Request<'_>,
-        layers: &[String],
-    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-        weighted::<Self>(cx, request, layers, |_, g| sum(g) / g.len() as f64)
-    }
-}
-
-impl Listed for MeanGradient {
     const SUMMARY: &'static str = "a layer's channels weighted by the mean of the score's gradient; on the layer's grid, not normalised, negative sums cut off (relu=false keeps them)";
+
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap {
+        weighted(activation, gradient, |_, g| sum(g) / g.len() as f64)
+    }
 }
 
 /// Grad-CAM++: w = sum over the grid of relu(g) / (2 + g sum A).
@@ -93,17 +81,13 @@ pub struct HigherOrderGradient;
 /// ```
 pub type GradCamPlusPlus = super::Cam<HigherOrderGradient>;
 
-impl CamRule for HigherOrderGradient {
+impl GradientRule for HigherOrderGradient {
     const ID: &'static str = "grad-cam++";
     const RELU: Option<bool> = Some(true);
+    const SUMMARY: &'static str = "a layer's channels weighted by the score's positive gradients, each with the coefficient that second and third derivatives of exp(score) give it; negative sums cut off (relu=false keeps them)";
 
-    fn maps(
-        &self,
-        cx: &mut dyn Context,
-        request: &Request<'_>,
-        layers: &[String],
-    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-        weighted::<Self>(cx, request, layers, |a, g| {
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap {
+        weighted(activation, gradient, |a, g| {
             let total = sum(a);
             let positive = g.iter().map(|g| f64::from(*g)).filter(|g| *g > 0.0);
             let weight = |g: f64| match 2.0 + g * total {
@@ -113,10 +97,6 @@ impl CamRule for HigherOrderGradient {
             positive.map(weight).sum()
         })
     }
-}
-
-impl Listed for HigherOrderGradient {
-    const SUMMARY: &'static str = "a layer's channels weighted by the score's positive gradients, each with the coefficient that second and third derivatives of exp(score) give it; negative sums cut off (relu=false keeps them)";
 }
 
 /// XGrad-CAM: w = sum of g A over sum of A.
@@ -133,17 +113,13 @@ pub struct AxiomaticWeights;
 /// ```
 pub type XGradCam = super::Cam<AxiomaticWeights>;
 
-impl CamRule for AxiomaticWeights {
+impl GradientRule for AxiomaticWeights {
     const ID: &'static str = "xgrad-cam";
     const RELU: Option<bool> = Some(true);
+    const SUMMARY: &'static str = "a layer's channels weighted by the mean of the score's gradient, each cell counting by its share of the channel's activation; negative sums cut off (relu=false keeps them)";
 
-    fn maps(
-        &self,
-        cx: &mut dyn Context,
-        request: &Request<'_>,
-        layers: &[String],
-    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
-        weighted::<Self>(cx, request, layers, |a, g| {
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap {
+        weighted(activation, gradient, |a, g| {
             let products = a.iter().zip(g).map(|(a, g)| f64::from(*a) * f64::from(*g));
             match sum(a) {
                 0.0 => 0.0,
@@ -151,8 +127,4 @@ impl CamRule for AxiomaticWeights {
             }
         })
     }
-}
-
-impl Listed for AxiomaticWeights {
-    const SUMMARY: &'static str = "a layer's channels weighted by the mean of the score's gradient, each cell counting by its share of the channel's activation; negative sums cut off (relu=false keeps them)";
 }

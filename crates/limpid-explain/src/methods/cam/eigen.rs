@@ -55,18 +55,9 @@ fn cells_by_channels(layer: &Tensor, value: impl Fn(usize) -> f64) -> DMatrix<f6
     DMatrix::from_iterator(rows * columns, channels, values)
 }
 
-fn centre_param() -> ParamInfo {
-    registry::param(
-        "centre",
-        ParamKind::Bool,
-        true,
-        "whether each channel's mean is subtracted first, as principal components want it; the paper's formula leaves it in",
-    )
-}
-
-/// The builder and parameters that both rules have.
+/// The builder and the parameter that both rules have, and what is listed of them.
 macro_rules! centred {
-    ($rule:ty) => {
+    ($rule:ty, $summary:literal) => {
         impl Default for $rule {
             fn default() -> Self {
                 Self { centre: true }
@@ -79,6 +70,26 @@ macro_rules! centred {
             pub fn centre(mut self, centre: bool) -> Self {
                 self.rule.centre = centre;
                 self
+            }
+        }
+
+        impl Listed for $rule {
+            const SUMMARY: &'static str = $summary;
+
+            fn params() -> Vec<ParamInfo> {
+                vec![registry::param(
+                    "centre",
+                    ParamKind::Bool,
+                    true,
+                    "whether each channel's mean is subtracted first, as principal components want it; the paper's formula leaves it in",
+                )]
+            }
+
+            fn given(given: &Given) -> Result<Self, ExplainError> {
+                let default = Self::default();
+                Ok(Self {
+                    centre: given.bool("centre").unwrap_or(default.centre),
+                })
             }
         }
     };
@@ -103,7 +114,10 @@ pub struct PrincipalActivation {
 /// ```
 pub type EigenCam = super::Cam<PrincipalActivation>;
 
-centred!(PrincipalActivation);
+centred!(
+    PrincipalActivation,
+    "a layer's output, projected on its first principal component, whatever the class; the sign is that of the correlation with the sum over channels; negative values kept (relu=true cuts them off)"
+);
 
 impl CamRule for PrincipalActivation {
     const ID: &'static str = "eigen-cam";
@@ -130,20 +144,6 @@ impl CamRule for PrincipalActivation {
     }
 }
 
-impl Listed for PrincipalActivation {
-    const SUMMARY: &'static str = "a layer's output, projected on its first principal component, whatever the class; the sign is that of the correlation with the sum over channels; negative values kept (relu=true cuts them off)";
-
-    fn params() -> Vec<ParamInfo> {
-        vec![centre_param()]
-    }
-
-    fn given(given: &Given) -> Result<Self, ExplainError> {
-        Ok(Self {
-            centre: given.bool("centre").unwrap_or(true),
-        })
-    }
-}
-
 /// Eigen-Grad-CAM: the first principal component of g A.
 #[derive(Debug, Clone, Copy)]
 pub struct PrincipalProduct {
@@ -162,7 +162,10 @@ pub struct PrincipalProduct {
 /// ```
 pub type EigenGradCam = super::Cam<PrincipalProduct>;
 
-centred!(PrincipalProduct);
+centred!(
+    PrincipalProduct,
+    "gradient times activation of a layer, projected on its first principal component; the sign is that of the correlation with the sum over channels; negative values kept (relu=true cuts them off)"
+);
 
 impl CamRule for PrincipalProduct {
     const ID: &'static str = "eigen-grad-cam";
@@ -182,20 +185,6 @@ impl CamRule for PrincipalProduct {
             let (a, g) = (activation.data(), gradient.data());
             let values = cells_by_channels(activation, |i| f64::from(a[i]) * f64::from(g[i]));
             Ok(GridMap::on(activation, projection(values, self.centre)?))
-        })
-    }
-}
-
-impl Listed for PrincipalProduct {
-    const SUMMARY: &'static str = "gradient times activation of a layer, projected on its first principal component; the sign is that of the correlation with the sum over channels; negative values kept (relu=true cuts them off)";
-
-    fn params() -> Vec<ParamInfo> {
-        vec![centre_param()]
-    }
-
-    fn given(given: &Given) -> Result<Self, ExplainError> {
-        Ok(Self {
-            centre: given.bool("centre").unwrap_or(true),
         })
     }
 }

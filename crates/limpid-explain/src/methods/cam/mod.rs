@@ -212,6 +212,43 @@ fn by_gradients<R: CamRule>(
     Ok(all)
 }
 
+/// A rule without parameters that reads one output and its gradient at a time.
+pub trait GradientRule: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
+    /// The method's id.
+    const ID: &'static str;
+
+    /// Whether negative values are cut off by default; `None` where there are
+    /// none.
+    const RELU: Option<bool>;
+
+    /// What it computes, and what becomes of negative values by default.
+    const SUMMARY: &'static str;
+
+    /// The map of a layer's output and an objective's gradient with respect to
+    /// it, `[C, h, w]` both.
+    fn map(activation: &Tensor, gradient: &Tensor) -> GridMap;
+}
+
+impl<R: GradientRule> CamRule for R {
+    const ID: &'static str = <R as GradientRule>::ID;
+    const RELU: Option<bool> = <R as GradientRule>::RELU;
+
+    fn maps(
+        &self,
+        cx: &mut dyn Context,
+        request: &Request<'_>,
+        layers: &[String],
+    ) -> Result<Vec<Vec<GridMap>>, ExplainError> {
+        by_gradients::<R>(cx, request, layers, |activation, gradient| {
+            Ok(R::map(activation, gradient))
+        })
+    }
+}
+
+impl<R: GradientRule> Listed for R {
+    const SUMMARY: &'static str = <R as GradientRule>::SUMMARY;
+}
+
 /// Each layer's output, `[C, h, w]`, from one forward pass.
 fn activations<R: CamRule>(
     cx: &mut dyn Context,
