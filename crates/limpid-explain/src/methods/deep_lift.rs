@@ -54,11 +54,9 @@ impl GradientMethod for DeepLift {
     ) -> Result<Trajectory, ExplainError> {
         let baseline = self.baseline.tensor(cx, request)?;
         Ok(Trajectory {
-            path: Box::new(Line::from(baseline)),
             walk: Box::new(picture),
             joint_walk: Box::new(picture),
-            quadrature: super::single(),
-            rule: Rule::DeepLift,
+            ..Trajectory::single(Line::from(baseline), Rule::DeepLift)
         })
     }
 

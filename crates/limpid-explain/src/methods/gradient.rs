@@ -44,13 +44,7 @@ impl GradientMethod for Gradient {
         _cx: &mut dyn Context,
         _request: &Request<'_>,
     ) -> Result<Trajectory, ExplainError> {
-        Ok(Trajectory {
-            path: Box::new(Constant),
-            walk: Box::new(super::evenly),
-            joint_walk: Box::new(super::evenly),
-            quadrature: super::single(),
-            rule: Rule::Standard,
-        })
+        Ok(Trajectory::single(Constant, Rule::Standard))
     }
 
     fn has_path(&self) -> bool {

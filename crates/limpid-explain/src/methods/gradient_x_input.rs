@@ -28,13 +28,7 @@ impl GradientMethod for GradientXInput {
         _cx: &mut dyn Context,
         _request: &Request<'_>,
     ) -> Result<Trajectory, ExplainError> {
-        Ok(Trajectory {
-            path: Box::new(TimesInput),
-            walk: Box::new(super::evenly),
-            joint_walk: Box::new(super::evenly),
-            quadrature: super::single(),
-            rule: Rule::Standard,
-        })
+        Ok(Trajectory::single(TimesInput, Rule::Standard))
     }
 
     fn has_path(&self) -> bool {

@@ -112,13 +112,10 @@ impl GradientMethod for LayerwiseRelevance {
         _cx: &mut dyn Context,
         _request: &Request<'_>,
     ) -> Result<Trajectory, ExplainError> {
-        Ok(Trajectory {
-            path: Box::new(Constant),
-            walk: Box::new(super::evenly),
-            joint_walk: Box::new(super::evenly),
-            quadrature: super::single(),
-            rule: Rule::Relevance(self.composite.rules()),
-        })
+        Ok(Trajectory::single(
+            Constant,
+            Rule::Relevance(self.composite.rules()),
+        ))
     }
 
     fn has_path(&self) -> bool {

@@ -72,6 +72,21 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
+    /// A path with one node, at the picture itself.
+    fn single(path: impl Path + 'static, rule: passes::Rule) -> Self {
+        Self {
+            path: Box::new(path),
+            walk: Box::new(evenly),
+            joint_walk: Box::new(evenly),
+            quadrature: Quadrature {
+                steps: 1,
+                rule: Some(Rule::Midpoint),
+                ..Quadrature::default()
+            },
+            rule,
+        }
+    }
+
     /// The nodes of the quadrature.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
@@ -164,15 +179,6 @@ macro_rules! quadrature_builders {
     };
 }
 use quadrature_builders;
-
-/// One node, at the picture itself.
-fn single() -> Quadrature {
-    Quadrature {
-        steps: 1,
-        rule: Some(Rule::Midpoint),
-        ..Quadrature::default()
-    }
-}
 
 /// A path that is walked evenly.
 fn evenly(position: f64) -> Node {

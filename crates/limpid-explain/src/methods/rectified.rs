@@ -27,13 +27,7 @@ macro_rules! rectified {
                 _cx: &mut dyn Context,
                 _request: &Request<'_>,
             ) -> Result<Trajectory, ExplainError> {
-                Ok(Trajectory {
-                    path: Box::new(Constant),
-                    walk: Box::new(super::evenly),
-                    joint_walk: Box::new(super::evenly),
-                    quadrature: super::single(),
-                    rule: $rule,
-                })
+                Ok(Trajectory::single(Constant, $rule))
             }
 
             fn has_path(&self) -> bool {

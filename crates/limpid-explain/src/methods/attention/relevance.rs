@@ -3,7 +3,8 @@
 use super::{attribution, check_finite, method, read_out, times, tokens};
 use crate::methods::MethodInfo;
 use crate::{
-    Attention, Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request,
+    Attention, Attentions, Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters,
+    Request,
 };
 
 /// The mean over heads of the positive products of gradient and weight, `[T, T]`.
@@ -18,6 +19,26 @@ fn positive_products(attention: &Attention, objective: usize) -> Vec<f64> {
         }
     }
     mean
+}
+
+/// For each objective the map of the row that `row` makes of the attentions, where
+/// the scores are read, and the objective's number.
+fn maps(
+    method: &str,
+    cx: &mut dyn Context,
+    request: &Request<'_>,
+    row: impl Fn(&dyn Context, &Attentions, &[f64], usize) -> Result<Vec<f64>, ExplainError>,
+) -> Result<Vec<Attribution>, ExplainError> {
+    let before = cx.evaluations();
+    let at = cx.attentions(request.image, request.objectives)?;
+    check_finite(method, &at)?;
+    let evaluations = cx.evaluations().since(before);
+    let start = read_out(&at);
+    let map = |objective| {
+        let row = row(cx, &at, &start, objective)?;
+        attribution(method, &at, &row, evaluations)
+    };
+    (0..request.objectives.len()).map(map).collect()
 }
 
 /// Relevance through a transformer: R starts as the identity, and each block adds
@@ -58,23 +79,17 @@ impl Explainer for TransformerRelevance {
         cx: &mut dyn Context,
         request: &Request<'_>,
     ) -> Result<Vec<Attribution>, ExplainError> {
-        let before = cx.evaluations();
-        let at = cx.attentions(request.image, request.objectives)?;
-        check_finite(self.id(), &at)?;
-        let evaluations = cx.evaluations().since(before);
-        let start = read_out(&at);
-        let map = |objective: usize| {
+        maps(self.id(), cx, request, |cx, at, start, objective| {
             // R = (I + A_L) ... (I + A_1), of which one row is wanted.
-            let mut row = start.clone();
+            let mut row = start.to_vec();
             for layer in at.layers.iter().rev() {
                 cx.check()?;
                 let added = times(&row, &positive_products(layer, objective));
                 row.iter_mut().zip(added).for_each(|(r, a)| *r += a);
             }
-            row.iter_mut().zip(&start).for_each(|(r, s)| *r -= s);
-            attribution(self.id(), &at, &row, evaluations)
-        };
-        (0..request.objectives.len()).map(map).collect()
+            row.iter_mut().zip(start).for_each(|(r, s)| *r -= s);
+            Ok(row)
+        })
     }
 }
 
@@ -113,20 +128,13 @@ impl Explainer for GradientXAttention {
         cx: &mut dyn Context,
         request: &Request<'_>,
     ) -> Result<Vec<Attribution>, ExplainError> {
-        let before = cx.evaluations();
-        let at = cx.attentions(request.image, request.objectives)?;
-        check_finite(self.id(), &at)?;
-        let evaluations = cx.evaluations().since(before);
-        let row = read_out(&at);
-        let Some(last) = at.layers.last() else {
-            let none = "the network has no attention between tokens";
-            return Err(ExplainError::NoAttention(none.into()));
-        };
-        let map = |objective: usize| {
-            let read = times(&row, &positive_products(last, objective));
-            attribution(self.id(), &at, &read, evaluations)
-        };
-        (0..request.objectives.len()).map(map).collect()
+        maps(self.id(), cx, request, |_, at, start, objective| {
+            let Some(last) = at.layers.last() else {
+                let none = "the network has no attention between tokens";
+                return Err(ExplainError::NoAttention(none.into()));
+            };
+            Ok(times(start, &positive_products(last, objective)))
+        })
     }
 }
 
