@@ -1,6 +1,7 @@
 //! Which values of a graph are images and which lie in C order, and where one
 //! is turned into the other.
 
+use crate::chains::bottlenecks;
 use crate::layout::{Class, Precision};
 use limpid_graph::ops::{Epilogue, Relayout};
 use limpid_graph::{Fact, Graph, GraphError, Node, Op, Source, ValueId};
@@ -57,8 +58,9 @@ impl Form {
     }
 }
 
-/// What an operator asks of its operands, and of its results.
-fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
+/// What an operator asks of its operands, and of its results. `image` is the
+/// class of the images that a convolution reads and makes.
+fn forms(op: &Op, inputs: &[&Fact], rank: usize, image: Class) -> (Vec<Form>, Form) {
     let count = inputs.len();
     // A value of another rank is read by its own strides.
     let stretched = |f: &&Fact| {
@@ -72,9 +74,9 @@ fn forms(op: &Op, inputs: &[&Fact], rank: usize) -> (Vec<Form>, Form) {
     // parameters.
     let window = |epilogue: &Epilogue| {
         let mut forms = vec![IMAGE; count - epilogue.inputs()];
-        forms[0] = Form::Fixed(Class::Half);
+        forms[0] = Form::Fixed(image);
         forms.resize(count, Form::Either);
-        (forms, Form::Fixed(Class::Half))
+        (forms, Form::Fixed(image))
     };
     if op.formula(count).is_some() {
         return (inputs.iter().map(stretched).collect(), Form::Mixed);
@@ -148,11 +150,12 @@ impl Assignment {
             Precision::F32 => class.of_floats(),
             Precision::Bf16 => class,
         };
-        let wanted = wanted(graph);
+        let exact = bottlenecks(graph);
+        let wanted = wanted(graph, &exact);
         let mut values = vec![Class::Image; graph.values().len()];
         let mut operands = Vec::with_capacity(graph.nodes().len());
-        for node in graph.nodes() {
-            let (inputs, outputs) = node_forms(graph, node);
+        for (node, exact) in graph.nodes().iter().zip(&exact) {
+            let (inputs, outputs) = node_forms(graph, node, *exact);
             let asked = node.outputs.iter().find_map(|v| wanted[v.index()]);
             let shared = shared(graph, node, &inputs, &values).or(asked);
             let shared = shared.unwrap_or(Class::Image);
@@ -196,21 +199,22 @@ impl Assignment {
     }
 }
 
-fn node_forms(graph: &Graph, node: &Node) -> (Vec<Form>, Form) {
+fn node_forms(graph: &Graph, node: &Node, exact: bool) -> (Vec<Form>, Form) {
     let facts: Vec<&Fact> = node.inputs.iter().map(|v| graph.fact(*v)).collect();
     let rank = graph.fact(node.outputs[0]).shape.len();
-    forms(&node.op, &facts, rank)
+    let image = if exact { Class::Image } else { Class::Half };
+    forms(&node.op, &facts, rank, image)
 }
 
 /// The class that the first reader with an opinion wants each value to have.
-fn wanted(graph: &Graph) -> Vec<Option<Class>> {
+fn wanted(graph: &Graph, exact: &[bool]) -> Vec<Option<Class>> {
     let mut wanted = vec![None; graph.values().len()];
     for v in graph.outputs() {
         wanted[v.index()] = Some(Class::Image);
     }
-    for node in graph.nodes().iter().rev() {
+    for (node, exact) in graph.nodes().iter().zip(exact).rev() {
         let asked = node.outputs.iter().find_map(|v| wanted[v.index()]);
-        let (inputs, _) = node_forms(graph, node);
+        let (inputs, _) = node_forms(graph, node, *exact);
         for (v, form) in node.inputs.iter().zip(inputs) {
             wanted[v.index()] = form.wanted(asked).or(wanted[v.index()]);
         }

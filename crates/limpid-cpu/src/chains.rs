@@ -6,7 +6,7 @@
 //! few rows at a time, and what is between them never leaves a core's cache.
 
 use crate::layout::{PLANAR, Precision};
-use limpid_graph::{Fact, Graph, Node, Op};
+use limpid_graph::{Fact, Graph, Node, Op, ValueId};
 use std::ops::Range;
 
 /// Rows of the result that each thread must have. Fewer would be computed from
@@ -14,13 +14,16 @@ use std::ops::Range;
 /// all weights for them.
 const ROWS: usize = 7;
 
+/// Channels that the input and the output of a wide layer have at least.
+const WIDE: usize = 128;
+
 /// All nodes in the order in which they run on so many threads, those that run
-/// at once together. In half precision none do: its tensors are half as large,
-/// and a chain keeps floats.
+/// at once together. A chain keeps floats, so nodes of bf16 run one by one.
 pub(crate) fn steps(graph: &Graph, threads: usize, precision: Precision) -> Vec<Range<usize>> {
-    if precision != Precision::F32 {
-        return (0..graph.nodes().len()).map(|i| i..i + 1).collect();
-    }
+    let floats = match precision {
+        Precision::F32 => vec![true; graph.nodes().len()],
+        Precision::Bf16 => bottlenecks(graph),
+    };
     let uses = graph.uses();
     let nodes = graph.nodes();
     let passes = |i: usize| {
@@ -36,7 +39,11 @@ pub(crate) fn steps(graph: &Graph, threads: usize, precision: Precision) -> Vec<
     let mut i = 0;
     while i < nodes.len() {
         let pair = |i: usize, is: [fn(&Graph, &Node) -> bool; 2]| {
-            passes(i) && is[0](graph, &nodes[i]) && is[1](graph, &nodes[i + 1])
+            passes(i)
+                && floats[i]
+                && floats[i + 1]
+                && is[0](graph, &nodes[i])
+                && is[1](graph, &nodes[i + 1])
         };
         let mut end = i + 1;
         if pair(i, [is_dense, is_depthwise]) {
@@ -53,6 +60,38 @@ pub(crate) fn steps(graph: &Graph, threads: usize, precision: Precision) -> Vec<
         i = end;
     }
     steps
+}
+
+/// Of each node whether it computes floats where others compute in bf16: the
+/// forward convolutions of an inverted bottleneck, which are a depthwise one and
+/// those next to it that are not wide. Chains of floats make them fast, too.
+///
+/// What is rounded on the way forward puts units on the other side of their
+/// kinks, in all layers that come after; that is nearly all that a map shows of
+/// bf16. Wide layers come last, and few units after them.
+pub(crate) fn bottlenecks(graph: &Graph) -> Vec<bool> {
+    let mut makers = vec![None; graph.values().len()];
+    let mut found = vec![false; graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        makers[node.outputs[0].index()] = Some(i);
+        let before = node.inputs.first().and_then(|v| makers[v.index()]);
+        let (Op::Conv(_), Some(before)) = (&node.op, before) else {
+            continue;
+        };
+        let from = &graph.nodes()[before];
+        let pair = is_depthwise(graph, node) && is_dense(graph, from) && is_narrow(graph, from)
+            || is_depthwise(graph, from) && is_pointwise(graph, node) && is_narrow(graph, node);
+        if pair && matches!(from.op, Op::Conv(_)) {
+            found[before] = true;
+            found[i] = true;
+        }
+    }
+    found
+}
+
+fn is_narrow(graph: &Graph, node: &Node) -> bool {
+    let channels = |v: ValueId| graph.fact(v).shape[1];
+    channels(node.inputs[0]).min(channels(node.outputs[0])) < WIDE
 }
 
 /// When each node runs, and of each value whether it stays between nodes that
@@ -126,4 +165,69 @@ fn is_pointwise(graph: &Graph, node: &Node) -> bool {
 /// A convolution that is computed row by row: of one tap, or of a picture.
 fn is_dense(graph: &Graph, node: &Node) -> bool {
     shape(graph, node).is_some_and(|s| s.pointwise || s.picture)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limpid_graph::GraphError;
+    use limpid_graph::ops::Conv;
+    use limpid_tensor::Tensor;
+    use std::sync::Arc;
+
+    /// Convolutions one after the other, of so many channels and taps a side;
+    /// those whose second number is 1 are depthwise.
+    fn line(channels: usize, weights: &[[usize; 3]]) -> Result<Graph, GraphError> {
+        let mut graph = Graph::new();
+        let mut x = graph.input("x", Fact::f32([1, channels, 16, 16]));
+        for [outputs, inputs, side] in weights {
+            let shape = [*outputs, *inputs, *side, *side];
+            let zeros = vec![0.0; shape.iter().product()];
+            let weight = Arc::new(Tensor::new(shape, zeros).unwrap());
+            let weight = graph.constant("weight", weight);
+            let conv = Conv {
+                groups: graph.fact(x).shape[1] / inputs,
+                ..Conv::default()
+            };
+            x = graph.push("conv", conv, &[x, weight])?[0];
+        }
+        graph.set_outputs(&[x]);
+        Ok(graph)
+    }
+
+    #[test]
+    fn narrow_convolutions_next_to_depthwise_ones_compute_floats() {
+        for (channels, weights, expected) in [
+            // A stem, then a block without an expansion.
+            (3, vec![[32, 3, 3], [32, 1, 3], [16, 32, 1]], vec![true; 3]),
+            (
+                24,
+                vec![[144, 24, 1], [144, 1, 3], [24, 144, 1]],
+                vec![true; 3],
+            ),
+            (
+                112,
+                vec![[672, 112, 1], [672, 1, 3], [192, 672, 1]],
+                vec![true, true, false],
+            ),
+            (
+                192,
+                vec![[1152, 192, 1], [1152, 1, 3], [192, 1152, 1]],
+                vec![false; 3],
+            ),
+            // A bottleneck of dense windows.
+            (
+                256,
+                vec![[64, 256, 1], [64, 64, 3], [256, 64, 1]],
+                vec![false; 3],
+            ),
+        ] {
+            let graph = line(channels, &weights).unwrap();
+            assert_eq!(bottlenecks(&graph), expected, "{weights:?}");
+            let steps = steps(&graph, 1, Precision::Bf16);
+            let chained: usize = steps.iter().map(Range::len).filter(|n| *n > 1).sum();
+            let floats = expected.iter().filter(|e| **e).count();
+            assert_eq!(chained, floats, "{weights:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Inverted bottlenecks, which are computed a few rows at a time.
 
-use super::{Failure, device, inputs, run, weights};
+use super::{Failure, PRECISIONS, device_in, inputs, run, weights};
 use limpid_cpu::Isa;
 use limpid_graph::ops::{Add, Clip, Conv, Flatten, Gemm, GlobalAveragePool, Padding};
 use limpid_graph::passes::{Rule, fuse, vjp};
@@ -69,20 +69,31 @@ pub(super) fn network(batch: usize) -> Result<Graph, Failure> {
 }
 
 #[test]
-fn chains_change_no_bit() -> Result<(), Failure> {
+fn chains_change_no_bit_and_hold_floats_in_bf16_too() -> Result<(), Failure> {
+    let bits = |v: &Vec<f32>| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     for isa in Isa::available() {
-        let (mut g, x, inner) = forward(2)?;
-        let chained = fuse(&vjp(&g, g.outputs()[0], &[x], Rule::Standard)?.graph)?;
-        // What is asked for has to be there, whole.
-        let outputs: Vec<ValueId> = g.outputs().iter().chain(&inner).copied().collect();
-        g.set_outputs(&outputs);
-        let whole = fuse(&vjp(&g, outputs[0], &[x], Rule::Standard)?.graph)?;
-        let images = &inputs(&[1, 2]);
-        let chained = run(&device(isa, 2), &chained, images, 0.0)?;
-        let whole = run(&device(isa, 2), &whole, images, 0.0)?;
-        assert_eq!(whole.len(), chained.len() + inner.len());
-        let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&chained[0]), bits(&whole[0]), "{isa}");
+        let mut insides = Vec::new();
+        for precision in PRECISIONS {
+            let (mut g, x, inner) = forward(2)?;
+            let chained = fuse(&vjp(&g, g.outputs()[0], &[x], Rule::Standard)?.graph)?;
+            // What is asked for has to be there, whole.
+            let outputs: Vec<ValueId> = g.outputs().iter().chain(&inner).copied().collect();
+            g.set_outputs(&outputs);
+            let whole = fuse(&vjp(&g, outputs[0], &[x], Rule::Standard)?.graph)?;
+            let images = &inputs(&[1, 2]);
+            let device = device_in(precision, isa, 2);
+            let chained = run(&device, &chained, images, 0.0)?;
+            let whole = run(&device, &whole, images, 0.0)?;
+            assert_eq!(whole.len(), chained.len() + inner.len());
+            let name = format!("{isa}, {}", precision.name());
+            let both = chained.first().zip(whole.first());
+            let both = both.into_iter().chain(chained.last().zip(whole.last()));
+            for (chained, whole) in both {
+                assert_eq!(bits(chained), bits(whole), "{name}");
+            }
+            insides.push(whole[1..=inner.len()].iter().map(bits).collect::<Vec<_>>());
+        }
+        assert_eq!(insides[0], insides[1], "{isa}");
     }
     Ok(())
 }
