@@ -41,6 +41,20 @@ pub(crate) fn has(name: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// Whether the compiler has a standard library for `target`.
+pub(crate) fn has_target(target: &str) -> bool {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let printed = Command::new(compiler)
+        .args(["--print", "target-libdir", "--target", target])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    printed.is_ok_and(|printed| {
+        let folder = String::from_utf8_lossy(&printed.stdout);
+        printed.status.success() && Path::new(folder.trim()).is_dir()
+    })
+}
+
 /// The packages of the workspace, as `cargo metadata` lists them.
 pub(crate) fn packages() -> Result<Vec<Package>> {
     let metadata = metadata()?;

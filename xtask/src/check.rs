@@ -37,7 +37,25 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         cargo::command(["doc", "--workspace", "--lib", "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
+    other_processor(&mut steps);
     Ok(steps.finish())
+}
+
+/// That the kernels of a processor unlike this machine's compile, where the
+/// toolchain has a standard library for it.
+fn other_processor(steps: &mut Steps) {
+    let (name, target) = if cfg!(target_arch = "aarch64") {
+        ("x86-64 kernels", "x86_64-unknown-linux-gnu")
+    } else {
+        ("NEON kernels", "aarch64-unknown-linux-gnu")
+    };
+    if cargo::has_target(target) {
+        let package = ["check", "-p", "limpid-cpu", "--all-targets"];
+        steps.command(name, cargo::command(package).args(["--target", target]));
+    } else {
+        let how = format!("the toolchain has no {target} (`rustup target add {target}`)");
+        steps.skip(name, &how);
+    }
 }
 
 /// Licences, bans and sources, as `deny.toml` states them.
