@@ -182,7 +182,7 @@ impl Assignment {
 
     /// Whether a value has another class than is wanted.
     fn differs(&self, graph: &Graph, v: ValueId, wanted: Class) -> bool {
-        let computed = graph.constant_tensor(v).is_none();
+        let computed = !graph.is_constant(v);
         computed && Class::differ(self.value(v), wanted, graph.fact(v))
     }
 
@@ -227,8 +227,8 @@ fn wanted(graph: &Graph, exact: &[bool]) -> Vec<Option<Class>> {
 fn shared(graph: &Graph, node: &Node, forms: &[Form], values: &[Class]) -> Option<Class> {
     let shape = &graph.fact(node.outputs[0]).shape;
     let decides = |v: &ValueId| {
-        let known = graph.constant_tensor(*v).is_none();
-        known && Class::matters(&graph.fact(*v).shape)
+        let computed = !graph.is_constant(*v);
+        computed && Class::matters(&graph.fact(*v).shape)
     };
     let operands = || {
         let all = node.inputs.iter().zip(forms);
@@ -289,7 +289,7 @@ impl Rewriting<'_> {
         for v in old.values() {
             self.map.push(match &v.source {
                 Source::Input(_) => Some(self.new.input(v.name.clone(), v.fact.clone())),
-                Source::Constant(t) => Some(self.new.constant(v.name.clone(), Arc::clone(t))),
+                Source::Constant(c) => Some(self.new.constant(v.name.clone(), c)),
                 Source::Node { .. } => None,
             });
         }

@@ -136,7 +136,7 @@ fn shape(graph: &Graph, node: &Node) -> Option<Shape> {
     if [from, to].iter().any(|fact| fact.shape[2..] == [1, 1]) {
         return None;
     }
-    let known = |i: usize| graph.constant_tensor(node.inputs[i]).is_some();
+    let known = |i: usize| graph.is_constant(node.inputs[i]);
     if !known(1) || scaled && !(2..node.inputs.len()).any(known) {
         return None;
     }

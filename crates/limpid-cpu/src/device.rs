@@ -16,7 +16,7 @@ use limpid_device::{
 };
 use limpid_graph::{Fact, Graph, Op, Plan, ValueId};
 use limpid_tensor::{AlignedBuffer, DType};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// More threads than any processor has use for.
 const MAX_THREADS: usize = 1024;
@@ -122,13 +122,13 @@ impl CpuDevice {
         })
     }
 
+    fn free_arenas(&self) -> MutexGuard<'_, Vec<AlignedBuffer>> {
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Working memory of at least `bytes`, from what is free or new.
     fn arena(&self, bytes: usize) -> Result<AlignedBuffer, DeviceError> {
-        let free = self
-            .arenas
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let free = self.free_arenas().pop();
         match free {
             Some(arena) if arena.len() >= bytes => Ok(arena),
             // One that is too small goes, so that there are never more than ran at once.
@@ -162,10 +162,7 @@ impl CpuDevice {
         let done = self
             .pool
             .enter(|| executable.run(&read, &mut written, bytes, cx, timings));
-        self.arenas
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(arena);
+        self.free_arenas().push(arena);
         done
     }
 }
@@ -230,6 +227,9 @@ impl Device for CpuDevice {
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Executable>, DeviceError> {
+        // Working memory that the plan will find too small makes room for packs.
+        let enough = |arena: &AlignedBuffer| arena.len() >= plan.arena_bytes();
+        self.free_arenas().retain(enough);
         Ok(Arc::new(CpuExecutable::new(
             plan,
             self.backend,

@@ -88,11 +88,11 @@ impl Placer<'_> {
             return Ok(*at);
         }
         let graph = self.plan.graph();
-        let tensor = graph
-            .constant_tensor(value)
-            .ok_or(DeviceError::Foreign("the plan"))?;
+        let constant = graph.constant_of(value);
+        let constant = constant.ok_or(DeviceError::Foreign("the plan"))?;
         let fact = graph.fact(value);
         let mut storage = AlignedBuffer::zeroed(storage_bytes(fact, class)?)?;
+        let tensor = constant.load()?;
         let layout = Layout::new(tensor.shape(), class)?;
         match class.precision(fact) {
             Precision::F32 => layout.load_c(tensor.data(), storage.as_mut_slice()),
@@ -141,11 +141,7 @@ impl CpuExecutable {
                     node: node.name.clone(),
                     source: Box::new(e),
                 };
-                let constants: Vec<_> = node
-                    .inputs
-                    .iter()
-                    .map(|v| graph.constant_tensor(*v))
-                    .collect();
+                let constants: Vec<_> = node.inputs.iter().map(|v| graph.constant_of(*v)).collect();
                 let bound = if nodes.len() > 1 {
                     let mut link = convolution(&signature, backend.isa()).map_err(failed)?;
                     let bound = link.bind(&constants, caches)?;

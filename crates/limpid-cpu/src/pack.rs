@@ -6,7 +6,8 @@ use crate::layout::Precision;
 use crate::simd::LANES;
 use crate::simd::round;
 use half::bf16;
-use limpid_tensor::{AlignedBuffer, Tensor, TensorError};
+use limpid_graph::{Constant, TensorSource};
+use limpid_tensor::{AlignedBuffer, TensorError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -142,20 +143,18 @@ impl PackSpec {
         Some(row * self.taps)
     }
 
-    /// Packs weights given in C order, their rows times `factors`.
-    pub(crate) fn pack(
-        &self,
-        weights: &[f32],
-        factors: Option<&[f32]>,
-    ) -> Result<AlignedBuffer, TensorError> {
-        if let Some(factors) = factors {
-            let row = weights.len() / self.inputs.max(1);
-            let mut scaled = AlignedBuffer::zeroed(size_of_val(weights))?;
-            for (i, to) in scaled.as_mut_slice::<f32>().iter_mut().enumerate() {
-                *to = weights[i] * factors[i / row];
+    /// Multiplies rows of weights, which are given in C order, by `factors`.
+    pub(crate) fn scale(&self, weights: &mut [f32], factors: &[f32]) {
+        let row = weights.len() / self.inputs.max(1);
+        for (weights, factor) in weights.chunks_mut(row.max(1)).zip(factors) {
+            for weight in weights {
+                *weight *= factor;
             }
-            return self.pack(scaled.as_slice(), None);
         }
+    }
+
+    /// Packs weights given in C order.
+    pub(crate) fn pack(&self, weights: &[f32]) -> Result<AlignedBuffer, TensorError> {
         if self.depthwise {
             return self.pack_depthwise(weights);
         }
@@ -325,11 +324,11 @@ pub(crate) fn pair_up(tiles: &[Tile], pack: &[f32], out: &mut [bf16]) {
     }
 }
 
-/// What a pack was made of: tensor and factors, kept as long as the entry so
+/// What a pack was made of: weights and factors, kept as long as the entry so
 /// that their addresses are not given away.
 struct Entry {
-    tensor: Weak<Tensor>,
-    factors: Option<Weak<Tensor>>,
+    weights: Weak<dyn TensorSource>,
+    factors: Option<Weak<dyn TensorSource>>,
     pack: Weak<AlignedBuffer>,
 }
 
@@ -341,27 +340,31 @@ type Key = (usize, Option<usize>, PackSpec);
 pub(crate) struct PackCache(Mutex<HashMap<Key, Entry>>);
 
 impl PackCache {
-    /// The pack of a tensor, its rows times `factors`, made now unless it is in use already.
+    /// The pack of weights, their rows times `factors`, made now unless it is in
+    /// use already. What it is made of is loaded for that alone.
     pub(crate) fn get(
         &self,
-        tensor: &Arc<Tensor>,
-        factors: Option<&Arc<Tensor>>,
+        weights: &Constant,
+        factors: Option<&Constant>,
         spec: PackSpec,
     ) -> Result<Arc<AlignedBuffer>, TensorError> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = |t: &Arc<Tensor>| Arc::as_ptr(t).addr();
-        let key = (address(tensor), factors.map(address), spec);
+        let key = (weights.address(), factors.map(Constant::address), spec);
         if let Some(pack) = entries.get(&key).and_then(|e| e.pack.upgrade()) {
             return Ok(pack);
         }
         entries.retain(|_, e| {
-            let alive = |t: &Weak<Tensor>| t.strong_count() > 0;
-            alive(&e.tensor) && e.factors.as_ref().is_none_or(alive) && e.pack.strong_count() > 0
+            let alive = |c: &Weak<dyn TensorSource>| c.strong_count() > 0;
+            alive(&e.weights) && e.factors.as_ref().is_none_or(alive) && e.pack.strong_count() > 0
         });
-        let pack = Arc::new(spec.pack(tensor.data(), factors.map(|f| f.data()))?);
+        let mut numbers = weights.load()?;
+        if let Some(factors) = factors {
+            spec.scale(numbers.to_mut().data_mut(), factors.load()?.data());
+        }
+        let pack = Arc::new(spec.pack(numbers.data())?);
         let entry = Entry {
-            tensor: Arc::downgrade(tensor),
-            factors: factors.map(Arc::downgrade),
+            weights: weights.downgrade(),
+            factors: factors.map(Constant::downgrade),
             pack: Arc::downgrade(&pack),
         };
         entries.insert(key, entry);
@@ -372,6 +375,7 @@ impl PackCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use limpid_tensor::Tensor;
 
     fn spec(outputs: usize, inputs: usize, groups: usize) -> PackSpec {
         PackSpec {
@@ -412,14 +416,15 @@ mod tests {
     #[test]
     fn packs_are_shared_and_let_go() {
         let cache = PackCache::default();
-        let tensor = Arc::new(Tensor::new([2, 3], vec![1.0; 6]).unwrap());
-        let pack = cache.get(&tensor, None, spec(2, 3, 1)).unwrap();
+        let weights = |value| Constant::from(Tensor::new([2, 3], vec![value; 6]).unwrap());
+        let ones = weights(1.0);
+        let pack = cache.get(&ones, None, spec(2, 3, 1)).unwrap();
         assert!(Arc::ptr_eq(
             &pack,
-            &cache.get(&tensor, None, spec(2, 3, 1)).unwrap()
+            &cache.get(&ones, None, spec(2, 3, 1)).unwrap()
         ));
-        drop((pack, tensor));
-        let other = Arc::new(Tensor::new([2, 3], vec![2.0; 6]).unwrap());
+        drop((pack, ones));
+        let other = weights(2.0);
         let pack = cache.get(&other, None, spec(2, 3, 1)).unwrap();
         assert_eq!(pack.as_slice::<f32>()[0], 2.0);
         assert_eq!(cache.0.lock().unwrap().len(), 1);

@@ -103,7 +103,8 @@ pub trait Device: Send + Sync {
     /// Chooses kernels and packs weights.
     ///
     /// # Errors
-    /// [`DeviceError::Unsupported`] naming the node that has no kernel.
+    /// [`DeviceError::Unsupported`] naming the node that has no kernel,
+    /// [`DeviceError::Tensor`] when a weight cannot be read.
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Executable>, DeviceError>;
 
     /// A zeroed buffer for a value.

@@ -1,8 +1,7 @@
-use crate::{GraphError, Op};
+use crate::{Constant, GraphError, Op};
 use limpid_tensor::{DType, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 /// Type and shape of a value, known before anything runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,7 +59,7 @@ pub enum Source {
     /// Given anew at every run: the position among the graph's inputs.
     Input(usize),
     /// Part of the graph: a weight.
-    Constant(Arc<Tensor>),
+    Constant(Constant),
     /// The output of a node.
     Node {
         /// The node's position.
@@ -126,9 +125,10 @@ impl Graph {
     }
 
     /// Adds a constant.
-    pub fn constant(&mut self, name: impl Into<String>, tensor: Arc<Tensor>) -> ValueId {
-        let fact = Fact::f32(tensor.shape());
-        self.value_of(name.into(), fact, Source::Constant(tensor))
+    pub fn constant(&mut self, name: impl Into<String>, constant: impl Into<Constant>) -> ValueId {
+        let constant = constant.into();
+        let fact = Fact::f32(constant.shape());
+        self.value_of(name.into(), fact, Source::Constant(constant))
     }
 
     /// Adds a node and returns its outputs. Their types and shapes are
@@ -267,11 +267,17 @@ impl Graph {
         }
     }
 
-    /// The tensor of a constant.
+    /// Whether a value is a constant.
     #[must_use]
-    pub fn constant_tensor(&self, id: ValueId) -> Option<&Arc<Tensor>> {
+    pub fn is_constant(&self, id: ValueId) -> bool {
+        self.constant_of(id).is_some()
+    }
+
+    /// The constant that a value is, if it is one.
+    #[must_use]
+    pub fn constant_of(&self, id: ValueId) -> Option<&Constant> {
         match &self.value(id).source {
-            Source::Constant(t) => Some(t),
+            Source::Constant(c) => Some(c),
             _ => None,
         }
     }
@@ -291,17 +297,21 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError::Input`] when the value is no constant of this shape.
-    pub fn set_constant(&mut self, id: ValueId, tensor: Arc<Tensor>) -> Result<(), GraphError> {
-        let value = &mut self.values[id.index()];
+    pub fn set_constant(
+        &mut self,
+        id: ValueId,
+        constant: impl Into<Constant>,
+    ) -> Result<(), GraphError> {
+        let (value, constant) = (&mut self.values[id.index()], constant.into());
         match &mut value.source {
-            Source::Constant(old) if old.shape() == tensor.shape() => {
-                *old = tensor;
+            Source::Constant(old) if old.shape() == constant.shape() => {
+                *old = constant;
                 Ok(())
             }
             _ => Err(GraphError::Input {
                 name: value.name.clone(),
                 expected: value.fact.to_string(),
-                found: format!("a constant of shape {}", tensor.shape()),
+                found: format!("a constant of shape {}", constant.shape()),
             }),
         }
     }
@@ -326,7 +336,7 @@ impl Graph {
                         found: "nothing".into(),
                     })?)
                 }
-                Source::Constant(t) => Some(self.constant(v.name.clone(), Arc::clone(t))),
+                Source::Constant(c) => Some(self.constant(v.name.clone(), c)),
                 Source::Node { .. } => None,
             };
         }
@@ -356,17 +366,18 @@ impl Graph {
     /// graphs built anew agree; weights by identity, so that they need not be read.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        const SMALL: usize = 4096;
         let mut h = DefaultHasher::new();
         for v in &self.values {
             v.fact.hash(&mut h);
             match &v.source {
-                Source::Constant(t) if t.data().len() <= SMALL => {
-                    for x in t.data() {
-                        x.to_bits().hash(&mut h);
+                Source::Constant(c) => match c.held().map(Tensor::data) {
+                    Some(data) if data.len() <= Constant::SMALL => {
+                        for x in data {
+                            x.to_bits().hash(&mut h);
+                        }
                     }
-                }
-                Source::Constant(t) => Arc::as_ptr(t).hash(&mut h),
+                    _ => c.address().hash(&mut h),
+                },
                 _ => {}
             }
         }

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod case;
+mod constant;
 mod error;
 pub mod formula;
 mod graph;
@@ -30,6 +31,7 @@ mod plan;
 pub mod reference;
 mod suggest;
 
+pub use constant::{Constant, TensorSource};
 pub use error::{GraphError, OpError};
 pub use formula::{Expr, Formula};
 pub use graph::{Fact, Graph, Node, Source, Value, ValueId};

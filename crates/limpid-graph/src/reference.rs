@@ -177,7 +177,8 @@ pub fn broadcast_strides(from: &Shape, to: &Shape) -> Vec<usize> {
 /// Runs `graph` on `inputs` and returns its outputs.
 ///
 /// # Errors
-/// [`GraphError::Input`] when the inputs do not fit the graph.
+/// [`GraphError::Input`] when the inputs do not fit the graph, or when a
+/// constant cannot be read.
 pub fn run(graph: &Graph, inputs: &[RefTensor]) -> Result<Vec<RefTensor>, GraphError> {
     let values = run_all(graph, inputs)?;
     Ok(graph
@@ -190,13 +191,13 @@ pub fn run(graph: &Graph, inputs: &[RefTensor]) -> Result<Vec<RefTensor>, GraphE
 /// Runs `graph` on `inputs` and returns every value.
 ///
 /// # Errors
-/// [`GraphError::Input`] when the inputs do not fit the graph.
+/// As [`run`].
 pub fn run_all(graph: &Graph, inputs: &[RefTensor]) -> Result<Vec<RefTensor>, GraphError> {
     let mut values: Vec<Option<RefTensor>> = Vec::with_capacity(graph.values().len());
     for v in graph.values() {
         values.push(match &v.source {
             Source::Input(k) => Some(check_input(&v.name, &v.fact, inputs.get(*k))?.clone()),
-            Source::Constant(t) => Some(RefTensor::from(&**t)),
+            Source::Constant(c) => Some(RefTensor::from(&*c.load()?)),
             Source::Node { .. } => None,
         });
     }

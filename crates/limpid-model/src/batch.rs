@@ -3,10 +3,8 @@
 use crate::description::short;
 use crate::{Description, ModelError};
 use limpid_graph::passes::lower;
-use limpid_graph::{Fact, Graph, Node, Op, Source};
-use limpid_tensor::Tensor;
+use limpid_graph::{Constant, Fact, Graph, Node, Op, Source};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The numbers of pictures for which shapes are compared, besides one. With one
 /// number alone, an extent that happens to equal it would pass.
@@ -22,7 +20,7 @@ const BATCHES: [usize; 2] = [2, 3];
 /// When a shape does not fit, or depends on the batch in another way.
 pub(crate) fn classes(
     description: &Description,
-    tensors: &BTreeMap<String, Arc<Tensor>>,
+    tensors: &BTreeMap<String, Constant>,
     input_size: [usize; 3],
     weights: &str,
     most: Option<usize>,

@@ -1,11 +1,10 @@
 //! Models: a graph with its weights, labels and preprocessing.
 
 use crate::{Config, Description, Labels, ModelError, Preprocess, Weights, transformers};
-use limpid_graph::{Graph, nearest_names};
-use limpid_tensor::Tensor;
+use limpid_graph::{Constant, Graph, nearest_names};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 mod from_onnx;
 mod save;
@@ -20,7 +19,7 @@ pub struct Model {
     architecture: String,
     description: Description,
     weights_file: String,
-    tensors: BTreeMap<String, Arc<Tensor>>,
+    tensors: BTreeMap<String, Constant>,
     labels: Labels,
     preprocess: Preprocess,
     payload: Option<&'static [u8]>,
@@ -105,7 +104,7 @@ impl Model {
             (model, hash.join())
         });
         let model = model?;
-        let sha256 = sha256.unwrap_or_else(|_| weights.sha256());
+        let sha256 = sha256.unwrap_or_else(|_| weights.sha256())?;
         Ok(Self {
             sha256: OnceLock::from(sha256),
             ..model
@@ -125,7 +124,7 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let model = Self::assemble(name, config, description, weights)?;
         Ok(Self {
-            sha256: OnceLock::from(weights.sha256()),
+            sha256: OnceLock::from(weights.sha256()?),
             ..model
         })
     }
@@ -198,7 +197,7 @@ impl Model {
         architecture: String,
         config: &Config,
         description: Description,
-        tensors: BTreeMap<String, Arc<Tensor>>,
+        tensors: BTreeMap<String, Constant>,
         weights_file: &str,
         notes: Vec<String>,
         alone: Option<String>,
@@ -319,9 +318,10 @@ impl Model {
         &self.preprocess
     }
 
-    /// The weights that the graph uses, by name.
+    /// The weights that the graph uses, by name. The large ones of a bundle stay
+    /// in its file, which is kept open; those of an ONNX file are in memory.
     #[must_use]
-    pub fn tensors(&self) -> &BTreeMap<String, Arc<Tensor>> {
+    pub fn tensors(&self) -> &BTreeMap<String, Constant> {
         &self.tensors
     }
 
@@ -333,7 +333,9 @@ impl Model {
         let names = self.description.tensor_names();
         let trained = names.difference(&statistics);
         let sizes = trained.filter_map(|name| self.tensors.get(*name));
-        sizes.map(|t| t.data().len() as u64).sum()
+        sizes
+            .map(|c| c.shape().iter().map(|d| *d as u64).product::<u64>())
+            .sum()
     }
 
     /// The SHA-256 of model.safetensors, in 64 lower-case hexadecimal digits.

@@ -7,7 +7,7 @@ mod write;
 use crate::limits::Budget;
 use crate::{ModelError, Weights, file};
 use limpid_graph::passes::{MAX_CONSTANT_WORK, constants_of};
-use limpid_graph::{Cost, Fact, Graph, GraphError, Op, OpError, ValueId, nearest_names};
+use limpid_graph::{Constant, Cost, Fact, Graph, GraphError, Op, OpError, ValueId, nearest_names};
 use limpid_tensor::Tensor;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -124,12 +124,12 @@ impl Description {
     /// The channels of the pictures, from the weight of the first convolution
     /// where that reads the picture.
     #[must_use]
-    pub fn input_channels(&self, tensors: &BTreeMap<String, Arc<Tensor>>) -> Option<usize> {
+    pub fn input_channels(&self, tensors: &BTreeMap<String, Constant>) -> Option<usize> {
         self.nodes.iter().find_map(|node| match &node.op {
             Op::Conv(conv) if node.inputs.first() == Some(&self.input) => {
                 let weight = tensors.get(node.inputs.get(1)?)?;
                 weight
-                    .dims()
+                    .shape()
                     .get(1)?
                     .checked_mul(conv.groups)
                     .filter(|c| *c > 0)
@@ -144,18 +144,18 @@ impl Description {
     /// # Errors
     /// When a tensor is missing, has no floating-point type, or is not finite,
     /// or when it does not fit the operator that it is computed with.
-    pub fn bind(&self, weights: &Weights) -> Result<BTreeMap<String, Arc<Tensor>>, ModelError> {
+    pub fn bind(&self, weights: &Weights) -> Result<BTreeMap<String, Constant>, ModelError> {
         let (mut work, mut budget) = (MAX_CONSTANT_WORK, Budget::new(1));
-        let mut tensors = self.constants.clone();
+        let own = self.constants.iter();
+        let mut tensors: BTreeMap<String, Constant> = own
+            .map(|(name, tensor)| (name.clone(), Arc::clone(tensor).into()))
+            .collect();
         for name in self.tensor_names() {
-            tensors.insert(name.to_owned(), Arc::new(weights.tensor(name)?));
+            tensors.insert(name.to_owned(), weights.constant(name)?);
         }
         for node in &self.nodes {
-            let inputs = node
-                .inputs
-                .iter()
-                .map(|name| tensors.get(name).map(|t| &**t));
-            let Some(inputs) = inputs.collect::<Option<Vec<&Tensor>>>() else {
+            let inputs = node.inputs.iter().map(|name| tensors.get(name));
+            let Some(inputs) = inputs.collect::<Option<Vec<_>>>() else {
                 continue;
             };
             let computed = constants_of(&node.op, &inputs, &mut work).map_err(|source| {
@@ -172,7 +172,7 @@ impl Description {
                 .take(&facts.iter().collect::<Vec<_>>(), Cost::default())
                 .map_err(|reason| self.wrong(format!("node `{}`", short(&node.name)), reason))?;
             for (name, tensor) in node.outputs.iter().zip(computed) {
-                tensors.insert(name.clone(), Arc::new(tensor));
+                tensors.insert(name.clone(), tensor.into());
             }
         }
         Ok(tensors)
@@ -187,7 +187,7 @@ impl Description {
     /// their computation are larger than any sensible network's.
     pub fn graph(
         &self,
-        tensors: &BTreeMap<String, Arc<Tensor>>,
+        tensors: &BTreeMap<String, Constant>,
         input_size: [usize; 3],
         batch: usize,
         weights: &str,
@@ -213,7 +213,7 @@ impl Description {
                                 tensor: name.clone(),
                                 near: nearest_names(name, tensors.keys().map(String::as_str)),
                             })?;
-                        let id = graph.constant(name.clone(), Arc::clone(tensor));
+                        let id = graph.constant(name.clone(), tensor);
                         values.insert(name, id);
                         id
                     }
@@ -221,7 +221,7 @@ impl Description {
                 inputs.push(id);
             }
             for (i, name) in node.inputs.iter().enumerate() {
-                if node.op.parameter(i) && graph.constant_tensor(inputs[i]).is_none() {
+                if node.op.parameter(i) && !graph.is_constant(inputs[i]) {
                     let reason = format!(
                         "({}) takes the weight at input {i} from `{}`, which takes too long to compute beforehand; put it into the weights file",
                         node.op.name(),
@@ -286,7 +286,7 @@ impl Description {
         &self,
         node: &NodeDescription,
         error: GraphError,
-        tensors: &BTreeMap<String, Arc<Tensor>>,
+        tensors: &BTreeMap<String, Constant>,
         weights: &str,
     ) -> ModelError {
         if let GraphError::Op {

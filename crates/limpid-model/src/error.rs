@@ -234,6 +234,27 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    /// Why the tensor `name` of a file could not be had.
+    pub(crate) fn of_tensor(file: &str, name: &str, error: TensorError) -> Self {
+        match error {
+            TensorError::Unreadable {
+                file,
+                tensor,
+                reason,
+            } => Self::WeightsTensor {
+                file,
+                tensor,
+                reason,
+            },
+            source => Self::Tensor {
+                file: format!("{file}, tensor `{name}`"),
+                source,
+            },
+        }
+    }
+}
+
 fn near_list(near: &[String]) -> String {
     if near.is_empty() {
         String::new()

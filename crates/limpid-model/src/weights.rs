@@ -1,15 +1,17 @@
 //! Tensors of a safetensors file.
 
-use crate::{ModelError, file};
-use limpid_graph::nearest_names;
-use limpid_tensor::Tensor;
+use crate::ModelError;
+use crate::file::{self, Content};
+use limpid_graph::{Constant, TensorSource, nearest_names};
+use limpid_tensor::{Shape, Tensor, TensorError};
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The largest weights file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 36;
@@ -21,16 +23,21 @@ const MAX_HEADER_BYTES: u64 = 1 << 26;
 /// The most axes of a tensor.
 const MAX_RANK: usize = crate::limits::MAX_RANK;
 
-/// The content of a safetensors file: names, shapes and bytes, checked.
+/// Numbers that are converted at once.
+const CHUNK: usize = 1024;
+
+/// The content of a safetensors file: names and shapes, checked, and the way to
+/// the numbers. A file stays open and is read again for each tensor that is
+/// asked for.
 ///
 /// F32, F16 and BF16 tensors are exact as 32-bit floats, F64 is rounded.
 /// Integer tensors (bookkeeping such as `num_batches_tracked`) are left out of
 /// [`Weights::names`].
 pub struct Weights {
     file: String,
-    bytes: Cow<'static, [u8]>,
+    content: Arc<Content>,
     /// Where the tensors' bytes begin.
-    data: usize,
+    data: u64,
     tensors: BTreeMap<String, TensorInfo>,
 }
 
@@ -44,31 +51,18 @@ struct Header {
 }
 
 impl Weights {
-    /// Reads a safetensors file. The header is checked against the file's
-    /// length before the rest is read; the file is read, never mapped.
+    /// Opens a safetensors file. The file is read, never mapped.
     ///
     /// # Errors
     /// When the file cannot be read or its header is not sound.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
-        let name = path.display().to_string();
-        let (mut opened, bytes) = file::open(path, MAX_FILE_BYTES)?;
-        let io = |source| ModelError::Io {
+        let (file, _) = file::open(path, MAX_FILE_BYTES)?;
+        let content = Content::of(file).map_err(|source| ModelError::Io {
             path: path.to_owned(),
             source,
-        };
-        let mut start = [0u8; 8];
-        if bytes >= 8 {
-            opened.read_exact(&mut start).map_err(io)?;
-            let header = header_len(&start, bytes).map_err(|reason| unsound(&name, reason))?;
-            let mut text = vec![0; header];
-            opened.read_exact(&mut text).map_err(io)?;
-            parse_header(&text, bytes - 8 - header as u64)
-                .map_err(|reason| unsound(&name, reason))?;
-            opened.seek(SeekFrom::Start(0)).map_err(io)?;
-        }
-        let content = file::read_rest(path, &opened, bytes, MAX_FILE_BYTES)?;
-        Self::from_bytes(content, &name)
+        })?;
+        Self::of(content, &path.display().to_string())
     }
 
     /// The same from a file's content; `name` stands for it in errors.
@@ -79,20 +73,18 @@ impl Weights {
         bytes: impl Into<Cow<'static, [u8]>>,
         name: &str,
     ) -> Result<Self, ModelError> {
-        let bytes = bytes.into();
-        let parsed = bytes
-            .first_chunk::<8>()
-            .ok_or_else(|| "it holds fewer than 8 bytes".to_owned())
-            .and_then(|start| header_len(start, bytes.len() as u64))
-            .and_then(|header| {
-                let data = 8 + header;
-                let tensors = parse_header(&bytes[8..data], (bytes.len() - data) as u64)?;
-                Ok((data, tensors))
-            });
+        Self::of(Content::Memory(bytes.into()), name)
+    }
+
+    fn of(content: Content, name: &str) -> Result<Self, ModelError> {
+        let parsed = header(&content).and_then(|text| {
+            let data = 8 + text.len() as u64;
+            Ok((data, parse_header(&text, content.len() - data)?))
+        });
         let (data, tensors) = parsed.map_err(|reason| unsound(name, reason))?;
         Ok(Self {
             file: name.to_owned(),
-            bytes,
+            content: Arc::new(content),
             data,
             tensors,
         })
@@ -122,13 +114,31 @@ impl Weights {
     ///
     /// # Errors
     /// When it is missing (with the nearest names), has a type that is no
-    /// floating-point type, or holds a value that is not finite.
+    /// floating-point type, cannot be read, or holds a value that is not finite.
     pub fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
-        let wrong = |reason: String| ModelError::WeightsTensor {
-            file: self.file.clone(),
-            tensor: name.to_owned(),
-            reason,
-        };
+        let stored = self.stored(name)?;
+        let tensor = Tensor::zeros(&stored.shape).and_then(|mut tensor| {
+            stored.read(tensor.data_mut())?;
+            Ok(tensor)
+        });
+        tensor.map_err(|e| stored.refused(e))
+    }
+
+    /// The tensor of this name as a constant of a graph: read now and checked, but
+    /// kept only where it is small.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn constant(&self, name: &str) -> Result<Constant, ModelError> {
+        let stored = self.stored(name)?;
+        if stored.shape.iter().product::<usize>() <= Constant::SMALL {
+            return Ok(self.tensor(name)?.into());
+        }
+        stored.pieces(|_| ()).map_err(|e| stored.refused(e))?;
+        Ok(Arc::new(stored).into())
+    }
+
+    fn stored(&self, name: &str) -> Result<Stored, ModelError> {
         let Some(info) = self.tensors.get(name) else {
             return Err(ModelError::MissingTensor {
                 file: self.file.clone(),
@@ -137,35 +147,97 @@ impl Weights {
             });
         };
         let (start, end) = info.data_offsets;
-        let bytes = &self.bytes[self.data + start..self.data + end];
-        let mut tensor =
-            Tensor::zeros(info.shape.as_slice()).map_err(|source| ModelError::Tensor {
-                file: format!("{}, tensor `{name}`", self.file),
-                source,
-            })?;
-        convert(info.dtype, bytes, tensor.data_mut()).ok_or_else(|| {
-            wrong(format!(
-                "is of type {}; convert it to F32, F16, BF16 or F64",
-                info.dtype
-            ))
-        })?;
-        // Vectors answer whether; where is asked for an error alone.
-        if !tensor.is_finite()
-            && let Some(i) = tensor.data().iter().position(|v| !v.is_finite())
-        {
-            return Err(wrong(format!(
-                "holds {} at element {i}; weights must be finite, so export them again",
-                tensor.data()[i]
-            )));
+        let stored = Stored {
+            file: self.file.clone(),
+            name: name.to_owned(),
+            content: Arc::clone(&self.content),
+            bytes: self.data + start as u64..self.data + end as u64,
+            dtype: info.dtype,
+            shape: info.shape.as_slice().into(),
+        };
+        match info.dtype {
+            Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 => Ok(stored),
+            other => Err(stored.refused(stored.unreadable(format!(
+                "is of type {other}; convert it to F32, F16, BF16 or F64"
+            )))),
         }
-        Ok(tensor)
     }
 
     /// The SHA-256 of the file's content, in 64 lower-case hexadecimal digits.
     /// Computed at each call.
-    #[must_use]
-    pub fn sha256(&self) -> String {
-        file::sha256_hex(&self.bytes)
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has changed since it was opened.
+    pub fn sha256(&self) -> Result<String, ModelError> {
+        let hash = self.content.sha256();
+        hash.map_err(|reason| unsound(&self.file, format!("it {reason}")))
+    }
+}
+
+/// A tensor of a weights file.
+struct Stored {
+    file: String,
+    name: String,
+    content: Arc<Content>,
+    /// Where its bytes are in the file.
+    bytes: Range<u64>,
+    /// A floating-point type.
+    dtype: Dtype,
+    shape: Shape,
+}
+
+impl Stored {
+    /// Shows the numbers in order, some at a time.
+    fn pieces(&self, mut each: impl FnMut(&[f32])) -> Result<(), TensorError> {
+        let (size, mut done, mut wrong) = (self.dtype.bitsize() / 8, 0, None);
+        let mut numbers = [0.0; CHUNK];
+        let read = self.content.read(self.bytes.clone(), |bytes| {
+            for bytes in bytes.chunks(CHUNK * size) {
+                let numbers = &mut numbers[..bytes.len() / size];
+                convert(self.dtype, bytes, numbers);
+                // Vectors answer whether; where is asked for an error alone.
+                if !numbers.iter().fold(true, |all, v| all & v.is_finite()) {
+                    let at = numbers.iter().position(|v| !v.is_finite());
+                    wrong = wrong.or(at.map(|i| (done + i, numbers[i])));
+                }
+                done += numbers.len();
+                each(numbers);
+            }
+        });
+        let found = read.and_then(|()| match wrong {
+            None => Ok(()),
+            Some((i, v)) => Err(format!(
+                "holds {v} at element {i}; weights must be finite, so export them again"
+            )),
+        });
+        found.map_err(|reason| self.unreadable(reason))
+    }
+
+    fn refused(&self, error: TensorError) -> ModelError {
+        ModelError::of_tensor(&self.file, &self.name, error)
+    }
+
+    fn unreadable(&self, reason: String) -> TensorError {
+        TensorError::Unreadable {
+            file: self.file.clone(),
+            tensor: self.name.clone(),
+            reason,
+        }
+    }
+}
+
+impl TensorSource for Stored {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn read(&self, to: &mut [f32]) -> Result<(), TensorError> {
+        let mut rest = to;
+        self.pieces(|numbers| {
+            let (to, behind) = std::mem::take(&mut rest).split_at_mut(numbers.len());
+            to.copy_from_slice(numbers);
+            rest = behind;
+        })
     }
 }
 
@@ -190,18 +262,27 @@ fn is_integer(dtype: Dtype) -> bool {
     matches!(dtype, BOOL | U8 | I8 | U16 | I16 | U32 | I32 | U64 | I64)
 }
 
-/// The header's length, which the first 8 bytes claim, for a file of `total`
-/// bytes.
-fn header_len(start: &[u8; 8], total: u64) -> Result<usize, String> {
-    let claimed = u64::from_le_bytes(*start);
-    let room = total.saturating_sub(8);
+/// The text of the header, whose length the first 8 bytes claim.
+fn header(content: &Content) -> Result<Vec<u8>, String> {
+    let Some(room) = content.len().checked_sub(8) else {
+        return Err("it holds fewer than 8 bytes".to_owned());
+    };
+    let bytes = |range: Range<u64>| {
+        let mut bytes = Vec::new();
+        let read = content.read(range, |piece| bytes.extend_from_slice(piece));
+        read.map(|()| bytes)
+            .map_err(|reason| format!("it {reason}"))
+    };
+    let claimed = bytes(0..8)?
+        .iter()
+        .rev()
+        .fold(0, |n, b| n << 8 | u64::from(*b));
     if claimed > room || claimed > MAX_HEADER_BYTES {
         return Err(format!(
-            "its header claims {claimed} bytes, {} follow and at most {MAX_HEADER_BYTES} are read",
-            room
+            "its header claims {claimed} bytes, {room} follow and at most {MAX_HEADER_BYTES} are read"
         ));
     }
-    usize::try_from(claimed).map_err(|e| e.to_string())
+    bytes(8..8 + claimed)
 }
 
 /// The tensors of a header, in front of `data` bytes: each tensor's size is
@@ -261,39 +342,32 @@ fn parse_header(text: &[u8], data: u64) -> Result<BTreeMap<String, TensorInfo>, 
     Ok(header.tensors)
 }
 
-/// Little-endian elements as 32-bit floats; `None` for types without meaning
-/// as a weight.
-fn convert(dtype: Dtype, bytes: &[u8], to: &mut [f32]) -> Option<()> {
+/// Little-endian elements of a floating-point type as 32-bit floats, at most
+/// [`CHUNK`] of them.
+fn convert(dtype: Dtype, bytes: &[u8], to: &mut [f32]) {
     use half::slice::HalfFloatSliceExt;
-    // Through a small buffer: the bytes of a file lie on no particular boundary.
-    const CHUNK: usize = 1024;
     match dtype {
-        Dtype::F32 => {
-            for (to, b) in to.iter_mut().zip(bytes.chunks_exact(4)) {
-                *to = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-            }
-        }
         Dtype::F64 => {
-            for (to, b) in to.iter_mut().zip(bytes.chunks_exact(8)) {
-                let v = f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
-                *to = v as f32;
+            for (to, b) in to.iter_mut().zip(bytes.as_chunks().0) {
+                *to = f64::from_le_bytes(*b) as f32;
             }
         }
         Dtype::F16 => {
             let mut buffer = [half::f16::ZERO; CHUNK];
-            for (to, bytes) in to.chunks_mut(CHUNK).zip(bytes.chunks(2 * CHUNK)) {
-                for (v, b) in buffer.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *v = half::f16::from_le_bytes([b[0], b[1]]);
-                }
-                buffer[..to.len()].convert_to_f32_slice(to);
+            for (v, b) in buffer.iter_mut().zip(bytes.as_chunks().0) {
+                *v = half::f16::from_le_bytes(*b);
             }
+            buffer[..to.len()].convert_to_f32_slice(to);
         }
         Dtype::BF16 => {
-            for (to, b) in to.iter_mut().zip(bytes.chunks_exact(2)) {
-                *to = half::bf16::from_le_bytes([b[0], b[1]]).to_f32();
+            for (to, b) in to.iter_mut().zip(bytes.as_chunks().0) {
+                *to = half::bf16::from_le_bytes(*b).to_f32();
             }
         }
-        _ => return None,
+        _ => {
+            for (to, b) in to.iter_mut().zip(bytes.as_chunks().0) {
+                *to = f32::from_le_bytes(*b);
+            }
+        }
     }
-    Some(())
 }

@@ -1,16 +1,15 @@
 use crate::TensorError;
-use bytemuck::{Pod, Zeroable};
-
-/// A cache line; a vector of these is aligned as the widest SIMD load wants.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+use bytemuck::Pod;
 
 /// Bytes on a 64-byte boundary, zero at first, whose allocation may fail
 /// without ending the process.
-#[derive(Clone)]
 pub struct AlignedBuffer {
-    lines: Vec<Line>,
+    /// The bytes with room for the boundary. A vector of wider elements would
+    /// come from another of the allocator's entrances, where pages are cleared
+    /// one by one and a block that was freed does not serve for its like.
+    words: Vec<u64>,
+    /// The word at the boundary.
+    first: usize,
     len: usize,
 }
 
@@ -23,9 +22,15 @@ impl AlignedBuffer {
     /// # Errors
     /// [`TensorError::OutOfMemory`] when the system has no such memory.
     pub fn zeroed(len: usize) -> Result<Self, TensorError> {
-        let lines = bytemuck::allocation::try_zeroed_vec(len.div_ceil(64))
+        let room = Self::ALIGNMENT / size_of::<u64>() - 1;
+        let words = bytemuck::allocation::try_zeroed_vec(len.div_ceil(size_of::<u64>()) + room)
             .map_err(|()| TensorError::OutOfMemory { bytes: len })?;
-        Ok(Self { lines, len })
+        Ok(Self::of(words, len))
+    }
+
+    fn of(words: Vec<u64>, len: usize) -> Self {
+        let first = words.as_ptr().align_offset(Self::ALIGNMENT);
+        Self { words, first, len }
     }
 
     /// The length in bytes.
@@ -43,12 +48,12 @@ impl AlignedBuffer {
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        &bytemuck::cast_slice(&self.words[self.first..])[..self.len]
     }
 
     /// The bytes, to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        &mut bytemuck::cast_slice_mut(&mut self.words[self.first..])[..self.len]
     }
 
     /// The buffer as elements of `T`; a tail shorter than one is left out.
@@ -62,6 +67,14 @@ impl AlignedBuffer {
     pub fn as_mut_slice<T: Pod>(&mut self) -> &mut [T] {
         let whole = self.len / size_of::<T>() * size_of::<T>();
         bytemuck::cast_slice_mut(&mut self.bytes_mut()[..whole])
+    }
+}
+
+impl Clone for AlignedBuffer {
+    fn clone(&self) -> Self {
+        let mut copy = Self::of(vec![0; self.words.len()], self.len);
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        copy
     }
 }
 
@@ -79,9 +92,18 @@ mod tests {
     fn aligned_and_zeroed() {
         for len in [0, 1, 63, 64, 65, 1000] {
             let b = AlignedBuffer::zeroed(len).unwrap();
-            assert_eq!(b.bytes().as_ptr() as usize % AlignedBuffer::ALIGNMENT, 0);
-            assert_eq!(b.bytes(), vec![0; len]);
+            for b in [&b, &b.clone()] {
+                assert_eq!(b.bytes().as_ptr() as usize % AlignedBuffer::ALIGNMENT, 0);
+                assert_eq!(b.bytes(), vec![0; len]);
+            }
         }
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes() {
+        let mut b = AlignedBuffer::zeroed(100).unwrap();
+        b.bytes_mut().iter_mut().zip(0..).for_each(|(b, i)| *b = i);
+        assert_eq!(b.bytes(), b.clone().bytes());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use crate::Shape;
 
-/// What can go wrong when a tensor is made.
+/// What can go wrong when a tensor is made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
@@ -22,5 +22,15 @@ pub enum TensorError {
     OutOfMemory {
         /// The size of the refused allocation.
         bytes: usize,
+    },
+    /// The elements cannot be read again from where they were found.
+    #[error("{file}: tensor `{tensor}` {reason}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong and what to do.
+        reason: String,
     },
 }

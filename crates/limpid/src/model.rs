@@ -271,8 +271,8 @@ fn weights<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = (ValueI
     let statistics = matches!(node.op, Op::BatchNormalization(_));
     let trained = if statistics { 3 } else { node.inputs.len() };
     node.inputs.iter().take(trained).filter_map(|v| {
-        let tensor = graph.constant_tensor(*v)?;
-        Some((*v, tensor.data().len() as u64))
+        let extents = graph.constant_of(*v)?.shape();
+        Some((*v, extents.iter().map(|d| *d as u64).product()))
     })
 }
 

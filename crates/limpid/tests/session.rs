@@ -5,11 +5,15 @@ mod common;
 
 use common::{crop, embedded, photo, relative_l2, with};
 use limpid::{
-    BlurIntegratedGradients, Error, ExplainError, Explainer, GradCam, Gradient, GradientMethod,
-    Joint, Progress, Reduce, RunOptions, Session, SmoothGrad, Target,
+    BlurIntegratedGradients, Device, Error, ExplainError, Explainer, GradCam, Gradient,
+    GradientMethod, Joint, Model, Progress, Reduce, RunOptions, SaveOptions, Session,
+    SessionOptions, SmoothGrad, Target,
 };
+use limpid_device::DeviceError;
 use limpid_graph::passes::{Rule, vjp};
 use limpid_graph::reference::{self, RefTensor};
+use limpid_tensor::TensorError;
+use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -221,6 +225,45 @@ fn one_session_serves_many_threads() {
             assert!(run.join().unwrap() == expected);
         }
     });
+}
+
+#[test]
+fn weights_are_read_again_for_each_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("lite0");
+    let embedded = Model::embedded().unwrap();
+    let written = embedded.save_bundle(&bundle, &SaveOptions::default());
+    written.unwrap();
+    let model = Model::open(&bundle).unwrap();
+    let open = |batch| {
+        let options = SessionOptions {
+            batch: Some(batch),
+            ..SessionOptions::default()
+        };
+        Session::new(model.clone(), Device::auto().unwrap(), options).unwrap()
+    };
+    let method = Gradient::new().smoothed(SmoothGrad::new().samples(3).nested());
+    let expected = bits(&with(Some(1), None, 2), &method);
+    // Of two, a plan for the third as well.
+    let session = open(2);
+    assert!(bits(&session, &method) == expected);
+    assert!(bits(&open(1), &method) == expected);
+
+    let path = bundle.join("model.safetensors");
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    assert!(bits(&session, &method) == expected, "what is packed stays");
+    let error = open(1).logits(&crop("coffee")).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(
+            error,
+            Error::Device(DeviceError::Tensor(TensorError::Unreadable { file, .. }))
+                if file == path.display().to_string()
+        ),
+        "{text}"
+    );
+    assert!(text.contains("has changed since it was opened"), "{text}");
 }
 
 #[test]

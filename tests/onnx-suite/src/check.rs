@@ -102,8 +102,8 @@ fn on_device(
     // For each output the constant that it is, or what the device makes.
     let mut outputs = Vec::new();
     for v in graph.outputs().to_vec() {
-        if let Some(tensor) = graph.constant_tensor(v) {
-            outputs.push(Ok(RefTensor::from(&**tensor)));
+        if let Some(constant) = graph.constant_of(v) {
+            outputs.push(Ok(RefTensor::from(&*constant.load()?)));
             continue;
         }
         outputs.push(Err(made.len()));

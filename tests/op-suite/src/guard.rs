@@ -28,7 +28,6 @@ use limpid_graph::ops::Clip;
 use limpid_graph::reference::RefTensor;
 use limpid_graph::{Fact, Graph, GraphError, Location, Plan, Source, ValueId};
 use limpid_tensor::DType;
-use std::sync::Arc;
 
 /// A problem with guards around the results of its first node.
 pub struct Guarded {
@@ -68,7 +67,7 @@ pub fn guarded(problem: &Problem) -> Result<Option<Guarded>, GraphError> {
     for (i, v) in old.values().iter().enumerate() {
         map[i] = match &v.source {
             Source::Input(_) => Some(g.input(v.name.clone(), v.fact.clone())),
-            Source::Constant(t) => Some(g.constant(v.name.clone(), Arc::clone(t))),
+            Source::Constant(c) => Some(g.constant(v.name.clone(), c)),
             Source::Node { .. } => None,
         };
     }

@@ -222,9 +222,9 @@ impl Device for ReferenceDevice {
         };
         let load = |memory: &mut Memory, v: ValueId| -> Result<RefTensor, DeviceError> {
             let fact = graph.fact(v);
-            Ok(match (plan.location(v), graph.constant_tensor(v)) {
+            Ok(match (plan.location(v), graph.constant_of(v)) {
                 (Location::Input(k), _) => decode(fact, words(inputs[*k])?),
-                (_, Some(t)) => RefTensor::from(&**t),
+                (_, Some(c)) => RefTensor::from(&*c.load()?),
                 _ => decode(fact, memory.words(plan, v).unwrap_or_default()),
             })
         };

@@ -35,10 +35,11 @@ impl Problem {
         for (i, v) in old.values().iter().enumerate() {
             map[i] = match &v.source {
                 Source::Input(_) => Some(graph.input(v.name.clone(), v.fact.clone())),
-                Source::Constant(t) => {
+                Source::Constant(c) => {
+                    let t = c.load()?;
                     let data = t.data().iter().map(|v| bf16::from_f32(*v).to_f32());
                     let t = Tensor::new(t.shape().clone(), data.collect())?;
-                    Some(graph.constant(v.name.clone(), Arc::new(t)))
+                    Some(graph.constant(v.name.clone(), t))
                 }
                 Source::Node { .. } => None,
             };

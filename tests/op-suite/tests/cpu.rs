@@ -98,8 +98,7 @@ fn images(case: &Case, first: usize, count: usize) -> Option<Problem> {
     let mut graph = Graph::new();
     let mut ids = vec![graph.input("x", Fact::f32(&shape[..]))];
     for v in &whole.graph.nodes()[0].inputs[1..] {
-        let tensor = whole.graph.constant_tensor(*v)?;
-        ids.push(graph.constant("constant", tensor.clone()));
+        ids.push(graph.constant("constant", whole.graph.constant_of(*v)?));
     }
     let y = graph.push(&case.name, case.op.clone(), &ids).ok()?[0];
     graph.set_outputs(&[y]);

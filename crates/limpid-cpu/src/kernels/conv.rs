@@ -17,8 +17,9 @@ use crate::select::Signature;
 use crate::simd::LANES;
 use half::bf16;
 use limpid_device::DeviceError;
+use limpid_graph::Constant;
 use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
-use limpid_tensor::{AlignedBuffer, Tensor};
+use limpid_tensor::AlignedBuffer;
 use std::sync::Arc;
 
 /// A convolution, or a transposed one.
@@ -352,13 +353,20 @@ impl ConvKernel {
     ) -> Result<AlignedBuffer, DeviceError> {
         let elements = self.weight.images() * self.weight.image_elements();
         let mut weights = scratch::<f32>(elements)?;
-        self.weight.store_c(storage, weights.as_mut_slice());
+        let weights = weights.as_mut_slice();
+        self.weight.store_c(storage, weights);
         Ok(match &self.sums {
             Sums::Scatter(scatter) => {
-                let weights = scatter.weights(weights.as_slice(), factors);
-                scatter.spec().pack(&weights, None)?
+                let weights = scatter.weights(weights, factors);
+                scatter.spec().pack(&weights)?
             }
-            sums => sums.spec().pack(weights.as_slice(), factors)?,
+            sums => {
+                let spec = sums.spec();
+                if let Some(factors) = factors {
+                    spec.scale(weights, factors);
+                }
+                spec.pack(weights)?
+            }
         })
     }
 
@@ -439,7 +447,7 @@ impl Kernel for ConvKernel {
 
     fn bind(
         &mut self,
-        constants: &[Option<&Arc<Tensor>>],
+        constants: &[Option<&Constant>],
         caches: &Caches,
     ) -> Result<Vec<usize>, DeviceError> {
         let scale = self.packed_scale();
@@ -451,9 +459,10 @@ impl Kernel for ConvKernel {
         };
         self.pack = Some(match &self.sums {
             Sums::Scatter(scatter) => {
-                let factors = factors.map(|f| f.data());
-                let weights = scatter.weights(weight.data(), factors);
-                Arc::new(scatter.spec().pack(&weights, None)?)
+                let factors = factors.map(Constant::load).transpose()?;
+                let factors = factors.as_ref().map(|f| f.data());
+                let weights = scatter.weights(weight.load()?.data(), factors);
+                Arc::new(scatter.spec().pack(&weights)?)
             }
             sums => caches.packs.get(weight, factors, sums.spec())?,
         });

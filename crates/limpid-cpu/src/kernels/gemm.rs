@@ -10,8 +10,9 @@ use crate::select::Signature;
 use crate::simd::LANES;
 use half::bf16;
 use limpid_device::DeviceError;
+use limpid_graph::Constant;
 use limpid_graph::ops::{Epilogue, Gemm};
-use limpid_tensor::{AlignedBuffer, Tensor};
+use limpid_tensor::AlignedBuffer;
 use std::sync::Arc;
 
 /// Up to this many rows, columns rather than rows are shared out among the threads.
@@ -59,7 +60,7 @@ impl Kernel for GemmKernel {
 
     fn bind(
         &mut self,
-        constants: &[Option<&Arc<Tensor>>],
+        constants: &[Option<&Constant>],
         caches: &Caches,
     ) -> Result<Vec<usize>, DeviceError> {
         let Some(weight) = constants[1] else {
@@ -74,7 +75,7 @@ impl Kernel for GemmKernel {
         let pack = match &self.pack {
             Some(pack) => pack,
             None => {
-                here = self.product.spec.pack(io.input(1), None)?;
+                here = self.product.spec.pack(io.input(1))?;
                 &here
             }
         };

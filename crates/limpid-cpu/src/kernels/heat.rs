@@ -9,7 +9,7 @@ use crate::layout::Layout;
 use crate::operands::Operands;
 use crate::simd::{LANES, Simd, Vectorize};
 use limpid_device::DeviceError;
-use limpid_tensor::Tensor;
+use limpid_graph::Constant;
 use std::sync::Arc;
 
 /// What a mode must keep of its amplitude to be computed.
@@ -82,7 +82,7 @@ impl Kernel for Heat {
 
     fn bind(
         &mut self,
-        _constants: &[Option<&Arc<Tensor>>],
+        _constants: &[Option<&Constant>],
         caches: &Caches,
     ) -> Result<Vec<usize>, DeviceError> {
         let [h, w] = self.extents;

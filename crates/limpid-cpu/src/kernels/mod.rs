@@ -40,8 +40,8 @@ use crate::device::Caches;
 use crate::operands::Operands;
 use crate::pool::Pool;
 use limpid_device::DeviceError;
-use limpid_tensor::{AlignedBuffer, Tensor};
-use std::sync::Arc;
+use limpid_graph::Constant;
+use limpid_tensor::AlignedBuffer;
 
 /// What a running kernel works with.
 #[derive(Clone, Copy)]
@@ -59,10 +59,10 @@ pub(crate) trait Kernel: Send + Sync {
     /// which of those it does not want to be handed when it runs.
     ///
     /// # Errors
-    /// When memory is short.
+    /// When memory is short, or a constant cannot be read.
     fn bind(
         &mut self,
-        _constants: &[Option<&Arc<Tensor>>],
+        _constants: &[Option<&Constant>],
         _caches: &Caches,
     ) -> Result<Vec<usize>, DeviceError> {
         Ok(Vec::new())

@@ -4,6 +4,7 @@
 mod adjoint;
 mod chains;
 mod layouts;
+mod stored;
 
 use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
 use limpid_device::{Buffer, Device, HostData};

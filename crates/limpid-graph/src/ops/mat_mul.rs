@@ -127,8 +127,8 @@ impl Operator for MatMul {
     /// With a constant matrix on the right it is a fully connected layer.
     fn lower(&self, cx: &mut LowerContext<'_>) -> Result<Option<Vec<ValueId>>, GraphError> {
         let (a, b) = (cx.input(0), cx.input(1));
-        let weight = cx.constant_tensor(b).is_some() && cx.dims(b).len() == 2;
-        if self.trans_a || !weight || cx.constant_tensor(a).is_some() {
+        let weight = cx.is_constant(b) && cx.dims(b).len() == 2;
+        if self.trans_a || !weight || cx.is_constant(a) {
             return Ok(None);
         }
         let gemm = Gemm {

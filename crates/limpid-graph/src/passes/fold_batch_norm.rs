@@ -2,7 +2,6 @@ use super::{eliminate_dead_code, rewrite};
 use crate::ops::{BatchNormalization, Conv, Op};
 use crate::{Graph, GraphError, Node, ValueId};
 use limpid_tensor::Tensor;
-use std::sync::Arc;
 
 /// Folds each batch normalisation into the convolution before it: a factor and
 /// a bias for each output channel, computed in f64. The weights stay as they
@@ -13,7 +12,7 @@ use std::sync::Arc;
 /// A convolution whose own result is an output, or read elsewhere, stays.
 ///
 /// # Errors
-/// When memory is short.
+/// When memory is short, or a constant cannot be read.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     let uses = graph.uses();
     let folded = rewrite(graph, |new, map, _, node| {
@@ -21,8 +20,8 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
         let outs = match candidate(graph, &uses, node) {
             Some((norm, conv)) => {
                 let (scale, bias) = fold(graph, norm, node, conv)?;
-                let bias = new.constant(format!("{}.bias", node.name), Arc::new(bias));
-                let scale = new.constant(format!("{}.scale", node.name), Arc::new(scale));
+                let bias = new.constant(format!("{}.bias", node.name), bias);
+                let scale = new.constant(format!("{}.scale", node.name), scale);
                 let [x, weight] = [0, 1].map(|i| map.get(conv.inputs[i]));
                 let mut op = conv.op.clone();
                 if let Op::Conv(op) = &mut op {
@@ -47,7 +46,7 @@ fn candidate<'a>(
         return None;
     };
     let (_, conv) = graph.producer(node.inputs[0])?;
-    let constant = |v: &ValueId| graph.constant_tensor(*v).is_some();
+    let constant = |v: &ValueId| graph.is_constant(*v);
     let foldable = matches!(&conv.op, Op::Conv(Conv { epilogue, scaled: false, .. }) if epilogue.is_none())
         && uses[node.inputs[0].index()] == 1
         && conv.inputs[1..].iter().all(constant)
@@ -61,13 +60,19 @@ fn fold(
     node: &Node,
     conv: &Node,
 ) -> Result<(Tensor, Tensor), GraphError> {
-    let values = |v: ValueId| -> Vec<f64> {
-        let t = graph.constant_tensor(v).expect("checked to be a constant");
-        t.data().iter().map(|x| f64::from(*x)).collect()
+    let values = |v: &ValueId| -> Result<Vec<f64>, GraphError> {
+        let constant = graph.constant_of(*v).expect("checked to be a constant");
+        Ok(constant
+            .load()?
+            .data()
+            .iter()
+            .map(|x| f64::from(*x))
+            .collect())
     };
-    let statistics = [1, 2, 3, 4].map(|i| values(node.inputs[i]));
+    let statistics = node.inputs[1..].iter().map(values);
+    let statistics = statistics.collect::<Result<Vec<_>, _>>()?;
     let affine = norm.affine([0, 1, 2, 3].map(|i| &statistics[i][..]));
-    let before = conv.inputs.get(2).map(|v| values(*v));
+    let before = conv.inputs.get(2).map(values).transpose()?;
     let bias: Vec<f32> = affine
         .iter()
         .enumerate()

@@ -1,8 +1,7 @@
 use super::{eliminate_dead_code, rewrite};
 use crate::reference::RefTensor;
-use crate::{Fact, Graph, GraphError, Op, OpError};
+use crate::{Constant, Fact, Graph, GraphError, Op, OpError};
 use limpid_tensor::{DType, Tensor};
-use std::sync::Arc;
 
 /// The operations that the constants of one network are computed with at most,
 /// as it is done naively.
@@ -12,18 +11,15 @@ pub const MAX_CONSTANT_WORK: u64 = 1 << 26;
 /// left to the device.
 ///
 /// # Errors
-/// When memory is short.
+/// When memory is short, or a constant cannot be read.
 pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
     let mut work = MAX_CONSTANT_WORK;
     let folded = rewrite(graph, |new, map, _, node| {
         let inputs = map.all(&node.inputs);
-        let tensors: Option<Vec<&Tensor>> = inputs
-            .iter()
-            .map(|v| new.constant_tensor(*v).map(|t| &**t))
-            .collect();
-        let computed = match tensors {
-            Some(tensors) => {
-                constants_of(&node.op, &tensors, &mut work).map_err(|source| GraphError::Op {
+        let constants = inputs.iter().map(|v| new.constant_of(*v));
+        let computed = match constants.collect::<Option<Vec<_>>>() {
+            Some(constants) => {
+                constants_of(&node.op, &constants, &mut work).map_err(|source| GraphError::Op {
                     node: node.name.clone(),
                     op: node.op.name(),
                     source,
@@ -35,9 +31,7 @@ pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
             Some(tensors) => {
                 let names = node.outputs.iter().map(|v| graph.value(*v).name.clone());
                 let named = names.zip(tensors);
-                named
-                    .map(|(name, t)| new.constant(name, Arc::new(t)))
-                    .collect()
+                named.map(|(name, t)| new.constant(name, t)).collect()
             }
             None => new.push(node.name.clone(), node.op.clone(), &inputs)?,
         };
@@ -51,13 +45,13 @@ pub fn fold_constants(graph: &Graph) -> Result<Graph, GraphError> {
 /// floats.
 ///
 /// # Errors
-/// When the operator refuses the constants.
+/// When the operator refuses the constants, or one cannot be read.
 pub fn constants_of(
     op: &Op,
-    inputs: &[&Tensor],
+    inputs: &[&Constant],
     work: &mut u64,
 ) -> Result<Option<Vec<Tensor>>, OpError> {
-    let facts: Vec<Fact> = inputs.iter().map(|t| Fact::f32(t.shape())).collect();
+    let facts: Vec<Fact> = inputs.iter().map(|c| Fact::f32(c.shape())).collect();
     let facts: Vec<&Fact> = facts.iter().collect();
     let made = op.infer(&facts)?;
     let cost = op.cost(&facts, &made.iter().collect::<Vec<_>>());
@@ -67,7 +61,8 @@ pub fn constants_of(
         Some(left) if floats && !inputs.is_empty() => *work = left,
         _ => return Ok(None),
     }
-    let operands: Vec<RefTensor> = inputs.iter().map(|t| RefTensor::from(*t)).collect();
+    let operands = inputs.iter().map(|c| Ok(RefTensor::from(&*c.load()?)));
+    let operands = operands.collect::<Result<Vec<_>, OpError>>()?;
     let results = op.reference(&operands.iter().collect::<Vec<_>>());
     let tensors = results.into_iter().map(|r| {
         let data = r.data.iter().map(|v| *v as f32).collect();

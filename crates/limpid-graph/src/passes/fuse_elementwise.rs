@@ -176,8 +176,7 @@ impl Tree {
 /// The number that a constant of one element is. A product with the number 0
 /// would be 0 even of what is not finite.
 fn number(graph: &Graph, v: ValueId) -> Option<f64> {
-    match graph.constant_tensor(v)?.data() {
-        [x] if x.is_finite() && *x != 0.0 => Some(f64::from(*x)),
-        _ => None,
-    }
+    let number = graph.constant_of(v)?.number();
+    let fits = number.filter(|x| x.is_finite() && *x != 0.0);
+    fits.map(f64::from)
 }

@@ -1,7 +1,6 @@
 use super::rewrite;
 use crate::{Graph, GraphError, Op, OpError, ValueId};
 use limpid_tensor::Tensor;
-use std::sync::Arc;
 
 /// Writes every operator that is made of simpler ones with those, so that
 /// devices and gradients know few operators and networks may use many.
@@ -81,10 +80,10 @@ impl LowerContext<'_> {
         Ok(push(self.graph, self.name, op.into(), inputs)?[0])
     }
 
-    /// The tensor of a value that is a constant.
+    /// Whether a value is a constant.
     #[must_use]
-    pub fn constant_tensor(&self, value: ValueId) -> Option<&Arc<Tensor>> {
-        self.graph.constant_tensor(value)
+    pub fn is_constant(&self, value: ValueId) -> bool {
+        self.graph.is_constant(value)
     }
 
     /// A constant.
@@ -93,21 +92,21 @@ impl LowerContext<'_> {
     /// When the data do not fit the shape.
     pub fn constant(&mut self, shape: &[usize], data: Vec<f32>) -> Result<ValueId, GraphError> {
         let tensor = Tensor::new(shape, data)?;
-        Ok(self.graph.constant(self.name, Arc::new(tensor)))
+        Ok(self.graph.constant(self.name, tensor))
     }
 
     /// `value` under another shape. A first extent that stays is written as
     /// kept, so that the batch may change.
     ///
     /// # Errors
-    /// When the element counts differ.
+    /// When the element counts differ, or a constant cannot be read.
     pub fn reshape(&mut self, value: ValueId, shape: &[usize]) -> Result<ValueId, GraphError> {
         let from = self.dims(value);
         if from == shape {
             return Ok(value);
         }
-        if let Some(tensor) = self.constant_tensor(value) {
-            let data = tensor.data().to_vec();
+        if let Some(constant) = self.graph.constant_of(value) {
+            let data = constant.load()?.data().to_vec();
             return self.constant(shape, data);
         }
         let mut to: Vec<i64> = shape.iter().map(|d| *d as i64).collect();

@@ -24,7 +24,6 @@ pub use recognize::recognize;
 pub use vjp::{Gradient, LayerRule, Lrp, Rule, VjpContext, vjp, vjp_with_baseline};
 
 use crate::{Graph, GraphError, Node, Source, ValueId};
-use std::sync::Arc;
 
 /// Copies `graph` node by node. `visit` emits what stands for a node and
 /// returns the new values of its outputs.
@@ -42,7 +41,7 @@ fn rewrite(
     for (i, v) in graph.values().iter().enumerate() {
         map.0[i] = match &v.source {
             Source::Input(_) => Some(new.input(v.name.clone(), v.fact.clone())),
-            Source::Constant(t) => Some(new.constant(v.name.clone(), Arc::clone(t))),
+            Source::Constant(c) => Some(new.constant(v.name.clone(), c)),
             Source::Node { .. } => None,
         };
     }

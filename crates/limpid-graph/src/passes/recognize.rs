@@ -56,10 +56,7 @@ fn made(graph: &Graph, v: ValueId) -> Option<(&Op, &[ValueId])> {
 
 /// The only element of a constant.
 fn scalar(graph: &Graph, v: ValueId) -> Option<f64> {
-    match graph.constant_tensor(v)?.data() {
-        [x] => Some(f64::from(*x)),
-        _ => None,
-    }
+    graph.constant_of(v)?.number().map(f64::from)
 }
 
 fn near(a: f64, b: f64) -> bool {
@@ -354,8 +351,8 @@ fn affine(graph: &mut Graph, node: &Node, inputs: &[ValueId], place: usize) -> F
         };
         let shape = graph.fact(normal).shape[op.axis..].to_vec();
         let fits = graph
-            .constant_tensor(parameter)
-            .is_some_and(|t| t.dims() == shape);
+            .constant_of(parameter)
+            .is_some_and(|c| c.shape().dims() == shape);
         if given.len() == place && fits {
             let (op, mut given) = (*op, given.to_vec());
             given.push(parameter);
@@ -379,8 +376,8 @@ fn sum(graph: &mut Graph, node: &Node, inputs: &[ValueId], last: impl Fn(usize) 
         };
         let width = graph.fact(product).shape.last().copied();
         let fits = graph
-            .constant_tensor(bias)
-            .is_some_and(|t| Some(t.dims()) == width.as_ref().map(std::slice::from_ref));
+            .constant_of(bias)
+            .is_some_and(|c| Some(c.shape().dims()) == width.as_ref().map(std::slice::from_ref));
         if given.len() == 2 && op.epilogue.is_none() && fits && last(i) {
             let (op, given) = (op.clone(), [given[0], given[1], bias]);
             return graph.push(node.name.clone(), op, &given).map(one);

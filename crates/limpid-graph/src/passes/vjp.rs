@@ -12,7 +12,6 @@ use crate::{Expr, Fact, Formula, Graph, GraphError, Node, Op, OpError, Source, V
 use deep_lift::DeepLift;
 use limpid_tensor::Tensor;
 use relevance::Relevance;
-use std::sync::Arc;
 
 /// A graph and its gradient.
 #[derive(Debug, Clone)]
@@ -313,11 +312,7 @@ impl VjpContext<'_> {
     /// # Errors
     /// When it is computed and the operator did not declare [`Residual::Value`].
     pub fn constant_input(&self, input: usize) -> Result<ValueId, GraphError> {
-        if self
-            .graph
-            .constant_tensor(self.node.inputs[input])
-            .is_some()
-        {
+        if self.graph.is_constant(self.node.inputs[input]) {
             return Ok(self.node.inputs[input]);
         }
         self.value(input)
@@ -414,7 +409,7 @@ impl VjpContext<'_> {
     pub fn constant_filled(&mut self, shape: &[usize], value: f32) -> Result<ValueId, GraphError> {
         let mut t = Tensor::zeros(shape)?;
         t.data_mut().fill(value);
-        Ok(self.graph.constant(format!("{value}"), Arc::new(t)))
+        Ok(self.graph.constant(format!("{value}"), t))
     }
 
     /// `value` times a number.

@@ -80,7 +80,7 @@ fn check(graph: &Graph) -> (usize, usize) {
     }
     for node in graph.nodes() {
         for v in &node.inputs {
-            let constant = graph.constant_tensor(*v).is_some();
+            let constant = graph.is_constant(*v);
             assert_eq!(*plan.location(*v) == Location::Constant, constant);
         }
     }

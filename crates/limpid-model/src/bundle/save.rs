@@ -155,18 +155,23 @@ impl Model {
             reason: e.to_string(),
         };
         let names = self.description.tensor_names();
-        let bytes: Vec<(&str, &[usize], Vec<u8>)> = names
+        let named = names
             .into_iter()
-            .filter_map(|name| {
-                let tensor = self.tensors.get(name)?;
-                let bytes = tensor.data().iter().flat_map(|v| v.to_le_bytes()).collect();
-                Some((name, tensor.dims(), bytes))
-            })
-            .collect();
+            .filter_map(|n| self.tensors.get_key_value(n));
+        let bytes = named.map(|(name, constant)| {
+            let tensor = constant.load();
+            let tensor = tensor.map_err(|e| ModelError::of_tensor(&self.weights_file, name, e))?;
+            let bytes = tensor.data().iter().flat_map(|v| v.to_le_bytes()).collect();
+            Ok((name, constant.shape().dims(), bytes))
+        });
+        let bytes: Vec<(&String, &[usize], Vec<u8>)> = bytes.collect::<Result<_, ModelError>>()?;
         let views = bytes
             .iter()
             .map(|(name, dims, bytes)| {
-                Ok((*name, TensorView::new(Dtype::F32, dims.to_vec(), bytes)?))
+                Ok((
+                    name.as_str(),
+                    TensorView::new(Dtype::F32, dims.to_vec(), bytes)?,
+                ))
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;

@@ -2,14 +2,12 @@
 
 use super::{Description, FORMAT, NodeDescription};
 use crate::ModelError;
-use limpid_graph::{Graph, Op, Source, ValueId};
-use limpid_tensor::Tensor;
+use limpid_graph::{Constant, Graph, Op, Source, ValueId};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// Weights by the names that a description gives them.
-type Tensors = BTreeMap<String, Arc<Tensor>>;
+type Tensors = BTreeMap<String, Constant>;
 
 impl Description {
     /// The description of a network, and the weights that its nodes read.
@@ -57,8 +55,8 @@ impl Description {
         let mut tensors = BTreeMap::new();
         for node in graph.nodes() {
             for v in &node.inputs {
-                if let Some(tensor) = graph.constant_tensor(*v) {
-                    tensors.insert(names.get(*v), Arc::clone(tensor));
+                if let Some(constant) = graph.constant_of(*v) {
+                    tensors.insert(names.get(*v), constant.clone());
                 }
             }
         }
@@ -74,7 +72,7 @@ impl Description {
         let computed = graph
             .layers()
             .iter()
-            .filter(|(_, v)| graph.constant_tensor(**v).is_none());
+            .filter(|(_, v)| !graph.is_constant(**v));
         let mut defaults = Map::new();
         defaults.insert("input_size".to_owned(), json!(dims[1..]));
         let description = Self {
@@ -177,14 +175,14 @@ impl Names {
             }
         }
         // One name for a weight that stands in the graph several times.
-        let mut same: HashMap<*const Tensor, String> = HashMap::new();
+        let mut same: HashMap<usize, String> = HashMap::new();
         let mut next: HashMap<String, usize> = HashMap::new();
         for (i, value) in graph.values().iter().enumerate() {
             if names[i].is_some() {
                 continue;
             }
             let weight = match &value.source {
-                Source::Constant(t) => Some(Arc::as_ptr(t)),
+                Source::Constant(c) => Some(c.address()),
                 _ => None,
             };
             if let Some(name) = weight.and_then(|w| same.get(&w)) {

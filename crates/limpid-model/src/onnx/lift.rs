@@ -10,7 +10,6 @@ use limpid_graph::ops::{Reshape, Transpose};
 use limpid_graph::{Fact, Graph, Node, Op, Source, ValueId};
 use limpid_tensor::{Shape, Tensor};
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
 
 /// Where the batch lies among the axes that a value has in the file: axis
 /// `axis` runs over `outer` times the batch times what belongs to a picture.
@@ -127,7 +126,7 @@ impl Lift<'_> {
                     place: Some(FIRST),
                 }),
                 Source::Constant(t) => Some(Laid {
-                    id: self.new.constant(v.name.clone(), Arc::clone(t)),
+                    id: self.new.constant(v.name.clone(), t),
                     place: None,
                 }),
                 Source::Node { .. } => None,
@@ -531,11 +530,10 @@ impl Lift<'_> {
         if place.axis < missing || (along == 1 && place == FIRST) {
             return Ok(id);
         }
-        let tensor = self
-            .new
-            .constant_tensor(id)
-            .cloned()
-            .ok_or_else(|| Refusal::new("reads a constant that is not computed"))?;
+        let constant = self.new.constant_of(id).cloned();
+        let constant =
+            constant.ok_or_else(|| Refusal::new("reads a constant that is not computed"))?;
+        let tensor = constant.load()?;
         let (before, behind) = (&padded[..place.axis], &padded[place.axis + 1..]);
         let outer = (place.outer > 1).then_some(1);
         let mut dims = vec![1];
@@ -544,8 +542,8 @@ impl Lift<'_> {
         dims.extend(behind);
         let name = self.new.value(id).name.clone();
         if along == 1 {
-            let tensor = Tensor::clone(&tensor).reshape(dims)?;
-            return Ok(self.new.constant(name, Arc::new(tensor)));
+            let tensor = tensor.into_owned().reshape(dims)?;
+            return Ok(self.new.constant(name, tensor));
         }
         // Made for a fixed batch: the same for every picture.
         let size = behind.iter().product::<usize>();
@@ -560,6 +558,6 @@ impl Lift<'_> {
             }
             data.extend_from_slice(first);
         }
-        Ok(self.new.constant(name, Arc::new(Tensor::new(dims, data)?)))
+        Ok(self.new.constant(name, Tensor::new(dims, data)?))
     }
 }

@@ -7,7 +7,6 @@ use limpid_graph::ops::{
 };
 use limpid_graph::passes::{Rule, lower, vjp, vjp_with_baseline};
 use limpid_graph::{Fact, Graph, Node, ValueId};
-use std::sync::Arc;
 
 /// What an evaluation ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +98,10 @@ fn extend<'a>(
     for node in nodes {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for &v in &node.inputs {
-            let value = match (mapped[v.index()], many.constant_tensor(v)) {
+            let value = match (mapped[v.index()], many.constant_of(v)) {
                 (Copied::To(value), _) => value,
                 (Copied::Shared, _) => repeated(one, v, many.fact(v))?,
-                (Copied::Not, Some(t)) => one.constant(&*many.value(v).name, Arc::clone(t)),
+                (Copied::Not, Some(c)) => one.constant(&*many.value(v).name, c),
                 (Copied::Not, None) => unreachable!("nodes stand in topological order"),
             };
             mapped[v.index()] = Copied::To(value);

@@ -6,7 +6,7 @@ use limpid_explain::{Attribution, ExplainError, Explainer, Objective, Request, m
 use limpid_graph::ops::Op;
 use limpid_graph::{Graph, ValueId};
 use limpid_tensor::{Tensor, philox};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// The random stream of metrics.
 const STREAM: u32 = 5;
@@ -36,7 +36,7 @@ impl Randomised {
             );
             // What is added to the products, a bias, stays.
             for value in node.inputs.iter().take(2).filter(|_| has_weights) {
-                if network.constant_tensor(*value).is_some() && !weights.contains(value) {
+                if network.is_constant(*value) && !weights.contains(value) {
                     weights.push(*value);
                 }
             }
@@ -60,9 +60,9 @@ impl Randomised {
         }
         let shuffle = |network: &mut Graph| {
             for (i, id) in self.weights[..self.counts[stage]].iter().enumerate() {
-                if let Some(old) = network.constant_tensor(*id) {
-                    let new = shuffled(old, self.seed, i as u64)?;
-                    network.set_constant(*id, Arc::new(new))?;
+                if let Some(old) = network.constant_of(*id) {
+                    let new = shuffled(&*old.load()?, self.seed, i as u64)?;
+                    network.set_constant(*id, new)?;
                 }
             }
             Ok(())

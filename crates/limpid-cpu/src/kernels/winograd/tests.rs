@@ -76,7 +76,7 @@ impl Problem {
             input: (0..images * source.image).map(number).collect(),
             direct,
             fewer,
-            packs: packs.map(|spec| spec.pack(&weights, None).unwrap()),
+            packs: packs.map(|spec| spec.pack(&weights).unwrap()),
         }
     }
 

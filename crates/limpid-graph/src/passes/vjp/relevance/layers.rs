@@ -5,9 +5,8 @@ use super::{Relevance, normalized, stabilized, times_input};
 use crate::ops::{BatchNormalization, Clip, Conv, ConvTranspose, Op, Padding};
 use crate::passes::constants_of;
 use crate::passes::vjp::{LayerRule, VjpContext};
-use crate::{Expr, GraphError, Node, ValueId};
+use crate::{Constant, Expr, GraphError, Node, ValueId};
 use limpid_tensor::Tensor;
-use std::sync::Arc;
 
 /// The input of an operator that multiplies it by weights: the only one that
 /// depends on an input of the graph.
@@ -68,16 +67,16 @@ impl<'a> Layer<'a> {
         node
     }
 
-    fn tensor(&self, cx: &VjpContext<'_>, at: usize) -> Result<Arc<Tensor>, GraphError> {
-        let tensor = cx.graph.constant_tensor(self.node.inputs[at]);
-        tensor.cloned().ok_or_else(|| no_rule(cx))
+    fn constant<'c>(&self, cx: &'c VjpContext<'_>, at: usize) -> Result<&'c Constant, GraphError> {
+        let constant = cx.graph.constant_of(self.node.inputs[at]);
+        constant.ok_or_else(|| no_rule(cx))
     }
 
     /// The weights by a recipe, for what the layer multiplies by them.
     fn weights(&self, cx: &mut VjpContext<'_>, recipe: Recipe) -> Result<ValueId, GraphError> {
-        let weight = self.tensor(cx, self.weight)?;
-        let scale = self.scale.map(|at| self.tensor(cx, at)).transpose()?;
-        let made = derived::weights(&weight, scale.as_ref(), recipe)?;
+        let weight = self.constant(cx, self.weight)?;
+        let scale = self.scale.map(|at| self.constant(cx, at)).transpose()?;
+        let made = derived::weights(weight, scale, recipe);
         let name = format!("weights of {}", cx.node.name);
         Ok(cx.graph.constant(name, made))
     }
@@ -92,9 +91,9 @@ impl<'a> Layer<'a> {
         let Some(at) = self.bias else {
             return Ok(None);
         };
-        let bias = self.tensor(cx, at)?;
+        let bias = self.constant(cx, at)?.clone();
         let signed = |b: &f32| b * factors[usize::from(*b < 0.0)];
-        let data = bias.data().iter().map(signed).collect();
+        let data = bias.load()?.data().iter().map(signed).collect();
         constant(cx, "bias", bias.shape(), data).map(Some)
     }
 
@@ -147,7 +146,7 @@ fn constant(
     shape: &[usize],
     data: Vec<f32>,
 ) -> Result<ValueId, GraphError> {
-    let tensor = Arc::new(Tensor::new(shape, data)?);
+    let tensor = Tensor::new(shape, data)?;
     let name = format!("{what} of {}", cx.node.name);
     Ok(cx.graph.constant(name, tensor))
 }
@@ -312,8 +311,8 @@ impl Relevance {
         let node = cx.node;
         let mut statistics = [const { Vec::new() }; 4];
         for (i, values) in statistics.iter_mut().enumerate() {
-            let tensor = cx.graph.constant_tensor(node.inputs[i + 1]);
-            let tensor = tensor.cloned().ok_or_else(|| no_rule(cx))?;
+            let constant = cx.graph.constant_of(node.inputs[i + 1]);
+            let tensor = constant.ok_or_else(|| no_rule(cx))?.load()?;
             *values = tensor.data().iter().map(|v| f64::from(*v)).collect();
         }
         let affine = op.affine([0, 1, 2, 3].map(|i| &statistics[i][..]));
@@ -374,13 +373,13 @@ fn taps(
     let ones = |shape: &[usize]| {
         let mut one = [1; 4];
         one[axis + 2] = shape[axis + 2];
-        Tensor::new(one, vec![1.0; shape[axis + 2]])
+        Ok::<_, GraphError>(Tensor::new(one, vec![1.0; shape[axis + 2]])?.into())
     };
-    let (x, weight) = (ones(x)?, ones(weight)?);
+    let (x, weight): (Constant, Constant) = (ones(x)?, ones(weight)?);
     let mut work = crate::passes::MAX_CONSTANT_WORK;
     let made = constants_of(&op, &[&x, &weight], &mut work).map_err(|e| cx.error(e))?;
     let counts = made.and_then(|tensors| tensors.into_iter().next());
     let counts = counts.ok_or_else(|| no_rule(cx))?;
     let name = format!("taps of {}", cx.node.name);
-    Ok(cx.graph.constant(name, Arc::new(counts)))
+    Ok(cx.graph.constant(name, counts))
 }
