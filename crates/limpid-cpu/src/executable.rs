@@ -34,6 +34,9 @@ struct Step {
     kernel: Box<dyn Kernel>,
     inputs: Vec<Place>,
     outputs: Vec<Place>,
+    /// The kernel's working memory in the arena, where nothing else is then, or
+    /// behind it.
+    workspace: Range<usize>,
 }
 
 /// A plan with its kernels.
@@ -43,8 +46,6 @@ pub(crate) struct CpuExecutable {
     pub(crate) precision: Precision,
     steps: Vec<Step>,
     constants: Vec<AlignedBuffer>,
-    /// Floats of working memory for the kernel that wants most.
-    workspace: usize,
 }
 
 impl Executable for CpuExecutable {
@@ -132,6 +133,7 @@ impl CpuExecutable {
                 nodes: nodes.clone(),
                 inputs: Vec::new(),
                 outputs: Vec::new(),
+                workspace: 0..0,
             };
             let mut links = Vec::new();
             for index in nodes.clone() {
@@ -177,12 +179,18 @@ impl CpuExecutable {
                 let chain = Chain::new(links, operands.collect());
                 step.kernel = Box::new(chain.ok_or(DeviceError::Foreign("the plan"))?);
             }
+            let bytes = step.kernel.workspace(threads) * size_of::<f32>();
+            if bytes > 0 {
+                let start = plan.free(step.nodes.clone(), bytes);
+                if !start.is_multiple_of(AlignedBuffer::ALIGNMENT) {
+                    return Err(DeviceError::Foreign("the plan"));
+                }
+                step.workspace = start..start + bytes;
+            }
             steps.push(step);
         }
         let constants = placer.constants;
-        let workspaces = steps.iter().map(|s: &Step| s.kernel.workspace(threads));
         Ok(Self {
-            workspace: workspaces.max().unwrap_or(0),
             plan,
             backend,
             precision,
@@ -193,12 +201,8 @@ impl CpuExecutable {
 
     /// Bytes of working memory that a run needs: the plan's and the kernels'.
     pub(crate) fn working_bytes(&self) -> usize {
-        self.arena_bytes() + self.workspace * size_of::<f32>()
-    }
-
-    fn arena_bytes(&self) -> usize {
-        let bytes = self.plan.arena_bytes();
-        bytes.next_multiple_of(AlignedBuffer::ALIGNMENT)
+        let ends = self.steps.iter().map(|s| s.workspace.end);
+        ends.fold(self.plan.arena_bytes(), usize::max)
     }
 
     /// Runs all steps, and measures each where `timings` is given.
@@ -210,13 +214,10 @@ impl CpuExecutable {
         cx: Context<'_>,
         mut timings: Option<&mut Vec<Timing>>,
     ) -> Result<(), DeviceError> {
-        let (arena, workspace) = arena.split_at_mut(self.arena_bytes());
-        let workspace: &mut [f32] = bytemuck::cast_slice_mut(workspace);
         for step in &self.steps {
             let start = Instant::now();
-            let workspace = Workspace(&mut *workspace);
             let mut operands = self
-                .operands(step, inputs, outputs, arena, workspace)
+                .operands(step, inputs, outputs, arena)
                 .ok_or(DeviceError::Foreign("the plan"))?;
             step.kernel.run(&mut operands, cx)?;
             if let Some(timings) = &mut timings {
@@ -240,15 +241,16 @@ impl CpuExecutable {
         inputs: &'a [&[u8]],
         outputs: &'a mut [&mut [u8]],
         arena: &'a mut [u8],
-        workspace: Workspace<'a>,
     ) -> Option<Operands<'a>> {
         let range = |p: &Place| match p {
             Place::Arena(range) => Some(range.clone()),
             _ => None,
         };
         let shared: Vec<Range<usize>> = step.inputs.iter().filter_map(range).collect();
-        let exclusive: Vec<Range<usize>> = step.outputs.iter().filter_map(range).collect();
-        let (shared, exclusive) = borrow(arena, &shared, &exclusive)?;
+        let written = step.outputs.iter().filter_map(range);
+        let exclusive: Vec<_> = written.chain([step.workspace.clone()]).collect();
+        let (shared, mut exclusive) = borrow(arena, &shared, &exclusive)?;
+        let workspace = Workspace(bytemuck::cast_slice_mut(exclusive.pop()?));
         let (mut shared, mut exclusive) = (shared.into_iter(), exclusive.into_iter());
         let mut read: Vec<Option<&'a [u8]>> = Vec::with_capacity(outputs.len());
         let mut written: Vec<Option<&'a mut [u8]>> = Vec::with_capacity(outputs.len());

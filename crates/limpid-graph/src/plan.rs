@@ -122,6 +122,26 @@ impl Plan {
     pub fn arena_bytes(&self) -> usize {
         self.arena_bytes
     }
+
+    /// The lowest place, in the arena or behind it, where so many bytes are free
+    /// while these nodes run.
+    #[must_use]
+    pub fn free(&self, nodes: Range<usize>, bytes: usize) -> usize {
+        let all = self.graph.nodes();
+        let read = all[nodes.start..].iter().flat_map(|n| &n.inputs);
+        let made = all[nodes.clone()].iter().flat_map(|n| &n.outputs);
+        let exists = |v: &&ValueId| {
+            let maker = self.graph.producer(**v);
+            maker.is_some_and(|(node, _)| node < nodes.end)
+        };
+        let busy = read.chain(made).filter(exists).filter_map(|v| {
+            let Location::Arena(place) = self.location(*v) else {
+                return None;
+            };
+            Some((place.start, place.end))
+        });
+        gap(busy.collect(), bytes)
+    }
 }
 
 /// An output's buffer is written by the one node that makes it.
@@ -175,19 +195,11 @@ fn place(blocks: &mut [Block]) -> Result<usize, TensorError> {
         let (placed, rest) = blocks.split_at_mut(i);
         let block = &mut rest[0];
         let meets = |b: &&Block| b.life.start < block.life.end && block.life.start < b.life.end;
-        let mut busy: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(meets)
-            .map(|b| (b.start, b.start + b.size))
-            .collect();
-        busy.sort_unstable();
-        let mut start = 0;
-        for (from, to) in busy {
-            if start + block.size <= from {
-                break;
-            }
-            start = start.max(to);
-        }
+        let busy = placed.iter().filter(meets);
+        let start = gap(
+            busy.map(|b| (b.start, b.start + b.size)).collect(),
+            block.size,
+        );
         let end = start
             .checked_add(block.size)
             .ok_or_else(|| TensorError::Overflow(Shape::from([block.size])))?;
@@ -195,4 +207,17 @@ fn place(blocks: &mut [Block]) -> Result<usize, TensorError> {
         total = total.max(end);
     }
     Ok(total)
+}
+
+/// The lowest offset where `size` bytes meet none of the `busy` ones.
+fn gap(mut busy: Vec<(usize, usize)>, size: usize) -> usize {
+    busy.sort_unstable();
+    let mut start = 0;
+    for (from, to) in busy {
+        if start + size <= from {
+            break;
+        }
+        start = start.max(to);
+    }
+    start
 }

@@ -86,6 +86,14 @@ fn check(graph: &Graph) -> (usize, usize) {
     }
     assert_eq!(plan.steps().count(), graph.nodes().len());
     assert!(plan.steps().enumerate().all(|(i, s)| s.index == i));
+    for step in 0..graph.nodes().len() {
+        let nodes = step..(step + 2).min(graph.nodes().len());
+        let start = plan.free(nodes.clone(), 100);
+        assert!(start <= plan.arena_bytes() && start.is_multiple_of(ALIGNMENT));
+        for (place, life) in &residents {
+            assert!(!(meet(place, &(start..start + 100)) && meet(life, &nodes)));
+        }
+    }
     // No smaller than what is alive at once, no larger than everything.
     let needed = (0..graph.nodes().len())
         .map(|step| {
