@@ -144,7 +144,8 @@ impl Product {
     }
 
     /// All rows of `left` into `out`, whose rows are `step` floats long; masks
-    /// are stored where rows are whole vectors. `work` grows where they are not.
+    /// and operands of the epilogue there are where rows are whole vectors.
+    /// `work` grows where they are not.
     pub(super) fn rows<T: Number>(
         &self,
         backend: Backend,
@@ -160,8 +161,16 @@ impl Product {
             self.tiles(backend, &self.tiles, left, pack, then, (out, step), masks);
             return;
         }
-        let part = (TASK / padded).clamp(12, 504) / 12 * 12;
-        work.resize(part * padded, 0.0);
+        // Of the last tile's vectors one reaches into the next row.
+        let whole = |t: &Tile| (t.first + t.vectors) * LANES <= step;
+        let (inside, last) = self.tiles.split_at(self.tiles.partition_point(whole));
+        self.tiles(backend, inside, left, pack, then, (&mut *out, step), masks);
+        let Some(first) = last.first().map(|t| t.first * LANES) else {
+            return;
+        };
+        let width = padded - first;
+        let part = (TASK / width).clamp(12, 504) / 12 * 12;
+        work.resize(part * width, 0.0);
         for (i, out) in out.chunks_mut(part * step).enumerate() {
             let rows = out.len() / step;
             let start = left.start + i * part * left.row;
@@ -170,17 +179,9 @@ impl Product {
                 rows,
                 ..left
             };
-            self.tiles(
-                backend,
-                &self.tiles,
-                left,
-                pack,
-                then,
-                (work, padded),
-                masks,
-            );
-            for (to, from) in out.chunks_mut(step).zip(work.chunks(padded)) {
-                to.copy_from_slice(&from[..step]);
+            self.tiles(backend, last, left, pack, then, (work, width), masks);
+            for (to, from) in out.chunks_mut(step).zip(work.chunks(width)) {
+                to[first..].copy_from_slice(&from[..step - first]);
             }
         }
     }
