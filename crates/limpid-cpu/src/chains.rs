@@ -4,6 +4,10 @@
 //! six times as large as those at its ends, and a batch of them is far larger
 //! than any cache. So the convolutions around a depthwise one are computed a
 //! few rows at a time, and what is between them never leaves a core's cache.
+//!
+//! Elementwise operators that read the result of a product (a transformer's
+//! activation, its gradient) work on it part by part, where it has just been
+//! stored.
 
 use crate::layout::{PLANAR, Precision};
 use limpid_graph::{Fact, Graph, Node, Op, ValueId};
@@ -18,15 +22,29 @@ const ROWS: usize = 7;
 const WIDE: usize = 128;
 
 /// All nodes in the order in which they run on so many threads, those that run
-/// at once together. A chain keeps floats, so nodes of bf16 run one by one.
+/// at once together. A chain keeps floats, so convolutions of bf16 run one by
+/// one.
 pub(crate) fn steps(graph: &Graph, threads: usize, precision: Precision) -> Vec<Range<usize>> {
     let floats = match precision {
         Precision::F32 => vec![true; graph.nodes().len()],
         Precision::Bf16 => bottlenecks(graph),
     };
     let uses = graph.uses();
+    let mut steps = Vec::with_capacity(graph.nodes().len());
+    let mut i = 0;
+    while i < graph.nodes().len() {
+        let chained = chain(graph, &uses, &floats, threads, i);
+        let end = i + chained.max(1 + followers(graph, i));
+        steps.push(i..end);
+        i = end;
+    }
+    steps
+}
+
+/// How many nodes from one on are a chain of convolutions, if only of one.
+fn chain(graph: &Graph, uses: &[usize], floats: &[bool], threads: usize, i: usize) -> usize {
     let nodes = graph.nodes();
-    let passes = |i: usize| {
+    let pair = |i: usize, is: [fn(&Graph, &Node) -> bool; 2]| {
         // Whether a node's first result is read by the next one alone.
         let (Some(value), Some(next)) = (nodes[i].outputs.first(), nodes.get(i + 1)) else {
             return false;
@@ -34,32 +52,23 @@ pub(crate) fn steps(graph: &Graph, threads: usize, precision: Precision) -> Vec<
         uses[value.index()] == 1
             && next.inputs.first() == Some(value)
             && !graph.outputs().contains(value)
+            && floats[i]
+            && floats[i + 1]
+            && is[0](graph, &nodes[i])
+            && is[1](graph, next)
     };
-    let mut steps = Vec::with_capacity(nodes.len());
-    let mut i = 0;
-    while i < nodes.len() {
-        let pair = |i: usize, is: [fn(&Graph, &Node) -> bool; 2]| {
-            passes(i)
-                && floats[i]
-                && floats[i + 1]
-                && is[0](graph, &nodes[i])
-                && is[1](graph, &nodes[i + 1])
-        };
-        let mut end = i + 1;
-        if pair(i, [is_dense, is_depthwise]) {
-            end += 1;
-        }
-        if pair(end - 1, [is_depthwise, is_pointwise]) {
-            end += 1;
-        }
-        let result = &graph.fact(nodes[end - 1].outputs[0]).shape;
-        if end > i + 1 && result[0] * result[2] < ROWS * threads {
-            end = i + 1;
-        }
-        steps.push(i..end);
-        i = end;
+    let mut end = i + 1;
+    if pair(i, [is_dense, is_depthwise]) {
+        end += 1;
     }
-    steps
+    if pair(end - 1, [is_depthwise, is_pointwise]) {
+        end += 1;
+    }
+    let result = &graph.fact(nodes[end - 1].outputs[0]).shape;
+    if end > i + 1 && result[0] * result[2] < ROWS * threads {
+        return 1;
+    }
+    end - i
 }
 
 /// Of each node whether it computes floats where others compute in bf16: the
@@ -94,22 +103,55 @@ fn is_narrow(graph: &Graph, node: &Node) -> bool {
     channels(node.inputs[0]).min(channels(node.outputs[0])) < WIDE
 }
 
-/// When each node runs, and of each value whether it stays between nodes that
-/// run at once.
+/// How many nodes behind a product are elementwise operators on its result.
+fn followers(graph: &Graph, leader: usize) -> usize {
+    let node = &graph.nodes()[leader];
+    let value = node.outputs[0];
+    // Matrices of two axes may be images of one position each.
+    if !matches!(node.op, Op::Gemm(_)) || graph.fact(value).shape.len() == 2 {
+        return 0;
+    }
+    let follows = |other: &&Node| {
+        let outside = |v: &ValueId| graph.producer(*v).is_none_or(|(i, _)| i <= leader);
+        other.op.formula(other.inputs.len()).is_some()
+            && other.inputs.contains(&value)
+            && other.inputs.iter().all(outside)
+            && graph.fact(other.outputs[0]).shape == graph.fact(value).shape
+    };
+    graph.nodes()[leader + 1..]
+        .iter()
+        .take_while(follows)
+        .count()
+}
+
+/// When each node runs, and of each value whether nodes that run at once keep
+/// it to themselves.
 pub(crate) fn turns(
     graph: &Graph,
     threads: usize,
     precision: Precision,
 ) -> (Vec<usize>, Vec<bool>) {
-    let mut turns = Vec::with_capacity(graph.nodes().len());
-    let mut inner = vec![false; graph.values().len()];
-    for (turn, nodes) in steps(graph, threads, precision).into_iter().enumerate() {
-        turns.extend(nodes.clone().map(|_| turn));
-        for node in nodes.start..nodes.end - 1 {
-            inner[graph.nodes()[node].outputs[0].index()] = true;
+    let steps = steps(graph, threads, precision);
+    let inner = inner(graph, &steps);
+    let turns = steps.into_iter().enumerate();
+    let turns = turns.flat_map(|(turn, nodes)| nodes.map(move |_| turn));
+    (turns.collect(), inner)
+}
+
+/// Of each value whether it is made and read by the nodes of one step alone.
+pub(crate) fn inner(graph: &Graph, steps: &[Range<usize>]) -> Vec<bool> {
+    let mut uses = graph.uses();
+    let mut inner = vec![false; uses.len()];
+    for step in steps.iter().filter(|step| step.len() > 1) {
+        let made = |v: ValueId| graph.producer(v).is_some_and(|(i, _)| step.contains(&i));
+        for v in graph.nodes()[step.clone()].iter().flat_map(|n| &n.inputs) {
+            if made(*v) {
+                uses[v.index()] -= 1;
+                inner[v.index()] = uses[v.index()] == 0;
+            }
         }
     }
-    (turns, inner)
+    inner
 }
 
 /// The window of a convolution with known weights, on images in blocks.

@@ -3,13 +3,16 @@ use crate::assign::Assignment;
 use crate::chains;
 use crate::device::Caches;
 use crate::kernels::chain::Chain;
+use crate::kernels::conv::ConvKernel;
+use crate::kernels::gemm::GemmKernel;
+use crate::kernels::tail::{Followed, Follower};
 use crate::kernels::{Context, Kernel};
 use crate::layout::{Class, Layout, Precision, storage_bytes};
 use crate::operands::{Operands, Workspace, borrow};
 use crate::select::{Signature, convolution, select};
 use crate::simd::round;
 use limpid_device::{DeviceError, Executable, Timing};
-use limpid_graph::{Location, Plan, ValueId};
+use limpid_graph::{Location, Op, Plan, ValueId};
 use limpid_tensor::AlignedBuffer;
 use std::any::Any;
 use std::collections::HashMap;
@@ -31,6 +34,8 @@ enum Place {
 /// Nodes that run at once, most often one.
 struct Step {
     nodes: Range<usize>,
+    /// The one that it is named after.
+    main: usize,
     kernel: Box<dyn Kernel>,
     inputs: Vec<Place>,
     outputs: Vec<Place>,
@@ -108,6 +113,34 @@ impl Placer<'_> {
     }
 }
 
+/// The kernels of the nodes of a step.
+#[derive(Default)]
+struct Parts {
+    /// Of the only node.
+    alone: Option<Box<dyn Kernel>>,
+    /// A chain of convolutions.
+    links: Vec<ConvKernel>,
+    /// A product, and what works on its result.
+    product: Option<GemmKernel>,
+    followers: Vec<Follower>,
+    /// The inputs and outputs of each.
+    operands: Vec<[usize; 2]>,
+}
+
+impl Parts {
+    /// All as one kernel.
+    fn join(self) -> Option<Box<dyn Kernel>> {
+        Some(match (self.alone, self.product) {
+            (Some(alone), _) => alone,
+            (_, Some(product)) => {
+                let operands = *self.operands.first()?;
+                Box::new(Followed::new(product, operands, self.followers))
+            }
+            _ => Box::new(Chain::new(self.links, self.operands)?),
+        })
+    }
+}
+
 impl CpuExecutable {
     pub(crate) fn new(
         plan: Plan,
@@ -127,15 +160,12 @@ impl CpuExecutable {
             known: HashMap::new(),
         };
         let mut steps: Vec<Step> = Vec::with_capacity(graph.nodes().len());
-        for nodes in chains::steps(graph, threads, precision) {
-            let mut step = Step {
-                kernel: Box::new(Chain::default()),
-                nodes: nodes.clone(),
-                inputs: Vec::new(),
-                outputs: Vec::new(),
-                workspace: 0..0,
-            };
-            let mut links = Vec::new();
+        let all = chains::steps(graph, threads, precision);
+        let inner = chains::inner(graph, &all);
+        for nodes in all {
+            let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+            let mut parts = Parts::default();
+            let made = |v: ValueId| graph.producer(v).is_some_and(|(i, _)| nodes.contains(&i));
             for index in nodes.clone() {
                 let node = &graph.nodes()[index];
                 let signature = Signature::new(graph, &assignment, index)?;
@@ -144,50 +174,74 @@ impl CpuExecutable {
                     source: Box::new(e),
                 };
                 let constants: Vec<_> = node.inputs.iter().map(|v| graph.constant_of(*v)).collect();
-                let bound = if nodes.len() > 1 {
-                    let mut link = convolution(&signature, backend.isa()).map_err(failed)?;
-                    let bound = link.bind(&constants, caches)?;
-                    links.push(link);
-                    bound
-                } else {
-                    step.kernel = select(&signature, backend.isa(), precision).map_err(failed)?;
-                    step.kernel.bind(&constants, caches)?
+                let own: Vec<bool> = node.inputs.iter().map(|v| made(*v)).collect();
+                parts.operands.push([node.inputs.len(), node.outputs.len()]);
+                let isa = backend.isa();
+                let bound = match &node.op {
+                    _ if nodes.len() == 1 => {
+                        let kernel = select(&signature, isa, precision).map_err(failed)?;
+                        parts.alone.insert(kernel).bind(&constants, caches)?
+                    }
+                    Op::Conv(_) | Op::ConvTranspose(_) => {
+                        let mut link = convolution(&signature, isa).map_err(failed)?;
+                        let bound = link.bind(&constants, caches)?;
+                        parts.links.push(link);
+                        bound
+                    }
+                    Op::Gemm(gemm) => {
+                        let vectors = isa.tile_vectors();
+                        let product = GemmKernel::new(gemm, &signature, vectors, precision);
+                        parts.product.insert(product).bind(&constants, caches)?
+                    }
+                    op => {
+                        let formula = op.formula(node.inputs.len());
+                        let formula = formula.ok_or(DeviceError::Foreign("the plan"))?;
+                        let follower = Follower::new(formula, &signature, own.clone());
+                        parts.followers.push(follower);
+                        Vec::new()
+                    }
                 };
                 let classes = assignment.operands(index);
-                for (i, (value, class)) in node.inputs.iter().zip(classes).enumerate() {
-                    let passed = i == 0 && index > nodes.start;
-                    step.inputs.push(if passed || bound.contains(&i) {
+                let operands = node.inputs.iter().zip(classes).zip(own);
+                for (i, ((value, class), own)) in operands.enumerate() {
+                    inputs.push(if own || bound.contains(&i) {
                         Place::Kept
                     } else {
                         placer.place(*value, *class)?
                     });
                 }
-                for (i, value) in node.outputs.iter().enumerate() {
-                    let passed = i == 0 && index + 1 < nodes.end;
-                    step.outputs.push(if passed {
+                for value in &node.outputs {
+                    outputs.push(if inner[value.index()] {
                         Place::Kept
                     } else {
                         placer.place(*value, assignment.value(*value))?
                     });
                 }
             }
-            if nodes.len() > 1 {
-                let operands = nodes.map(|i| {
-                    let node = &graph.nodes()[i];
-                    [node.inputs.len(), node.outputs.len()]
-                });
-                let chain = Chain::new(links, operands.collect());
-                step.kernel = Box::new(chain.ok_or(DeviceError::Foreign("the plan"))?);
-            }
-            let bytes = step.kernel.workspace(threads) * size_of::<f32>();
-            if bytes > 0 {
-                let start = plan.free(step.nodes.clone(), bytes);
-                if !start.is_multiple_of(AlignedBuffer::ALIGNMENT) {
-                    return Err(DeviceError::Foreign("the plan"));
+            let main = match parts.product {
+                Some(_) => nodes.start,
+                None => nodes.end - 1,
+            };
+            let kernel = parts.join().ok_or(DeviceError::Foreign("the plan"))?;
+            let bytes = kernel.workspace(threads) * size_of::<f32>();
+            let workspace = match bytes {
+                0 => 0..0,
+                _ => {
+                    let start = plan.free(nodes.clone(), bytes);
+                    start..start + bytes
                 }
-                step.workspace = start..start + bytes;
+            };
+            if !workspace.start.is_multiple_of(AlignedBuffer::ALIGNMENT) {
+                return Err(DeviceError::Foreign("the plan"));
             }
-            steps.push(step);
+            steps.push(Step {
+                main,
+                kernel,
+                nodes,
+                inputs,
+                outputs,
+                workspace,
+            });
         }
         let constants = placer.constants;
         Ok(Self {
@@ -221,7 +275,7 @@ impl CpuExecutable {
                 .ok_or(DeviceError::Foreign("the plan"))?;
             step.kernel.run(&mut operands, cx)?;
             if let Some(timings) = &mut timings {
-                let node = &self.plan.graph().nodes()[step.nodes.end - 1];
+                let node = &self.plan.graph().nodes()[step.main];
                 timings.push(Timing {
                     nodes: step.nodes.clone(),
                     node: node.name.clone(),

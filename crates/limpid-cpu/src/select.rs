@@ -191,7 +191,7 @@ pub(crate) fn select(
             samples: s.shape(3)[0],
         }),
         op => match op.formula(s.inputs.len()) {
-            Some(formula) => Box::new(Elementwise::new(&formula, s)),
+            Some(formula) => Box::new(Elementwise::new(formula, s)),
             None => return Err(unsupported(op, "it is not built".into())),
         },
     })

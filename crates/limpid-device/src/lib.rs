@@ -70,7 +70,7 @@ pub trait Executable: Any + Send + Sync {
 pub struct Timing {
     /// The positions of its nodes: of one, or of several that ran at once.
     pub nodes: Range<usize>,
-    /// The last node's name.
+    /// The name of the one that the step is named after.
     pub node: String,
     /// Its operator's name.
     pub op: &'static str,

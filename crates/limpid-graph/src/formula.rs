@@ -144,6 +144,16 @@ impl Formula {
         f.ending_at(last)
     }
 
+    /// The steps of several formulas as one list, in which equal ones stand
+    /// once, and where in it the result of each is.
+    #[must_use]
+    pub fn together(formulas: &[Self]) -> (Vec<Step>, Vec<usize>) {
+        let mut all = Self::default();
+        let own = |f: &mut Self, i| f.push(Step::Input(i));
+        let results = formulas.iter().map(|f| all.splice(f, &own)).collect();
+        (all.steps, results)
+    }
+
     /// Appends the steps of `other`, whose operands are where `operand` puts
     /// them, and returns the result's position.
     fn splice(&mut self, other: &Self, operand: &dyn Fn(&mut Self, usize) -> usize) -> usize {
@@ -441,6 +451,13 @@ mod tests {
                 .as_constant(),
             Some(0.0)
         );
+    }
+
+    #[test]
+    fn formulas_share_their_steps() {
+        let formulas = [x().tanh() * x(), x() + 1.0, x().tanh()].map(|e| Formula::new(&e));
+        let (steps, results) = Formula::together(&formulas);
+        assert_eq!((steps.len(), results), (5, vec![2, 4, 1]));
     }
 
     #[test]

@@ -28,7 +28,6 @@ const TASKS: usize = 4;
 const TASK_ROWS: usize = 14;
 
 /// Convolutions of which each reads what the one before it has made.
-#[derive(Default)]
 pub(crate) struct Chain {
     links: Vec<ConvKernel>,
     /// The inputs and outputs of each.
@@ -58,7 +57,8 @@ impl Chain {
         let mut chain = Self {
             links,
             operands,
-            ..Self::default()
+            rows: 0,
+            room: Vec::new(),
         };
         for strips in 1..=height.max(1) {
             chain.rows = height.div_ceil(strips);

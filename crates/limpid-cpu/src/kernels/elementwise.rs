@@ -6,29 +6,36 @@ use super::program::{BLOCK, Program, Registers};
 use super::{Context, Kernel, TASK};
 use crate::arch::number::Number;
 use crate::arch::store::Numbers;
-use crate::layout::{Layout, Precision};
+use crate::layout::Precision;
 use crate::operands::Operands;
 use crate::select::Signature;
 use crate::simd::{LANES, Simd, Vectorize};
 use half::bf16;
 use limpid_device::DeviceError;
+use limpid_graph::Formula;
 use limpid_graph::ops::Clip;
-use limpid_graph::{Fact, Formula};
 
 /// A formula of operands.
 pub(crate) struct Elementwise {
-    program: Program,
-    operands: Vec<Access>,
+    function: Function,
     /// Of what the operands and the result are made.
     reads: Vec<Precision>,
     writes: Precision,
     name: &'static str,
 }
 
+/// A program, and how its operands are read.
+pub(super) struct Function {
+    pub(super) program: Program,
+    pub(super) operands: Vec<Access>,
+    /// Which operands are a result that is worked on part by part.
+    pub(super) own: Vec<bool>,
+}
+
 impl Elementwise {
     /// The kernel of a formula.
-    pub(crate) fn new(formula: &Formula, s: &Signature<'_>) -> Self {
-        Self::of("elementwise", Program::new(formula), s)
+    pub(crate) fn new(formula: Formula, s: &Signature<'_>) -> Self {
+        Self::of("elementwise", Program::new(&[formula]), s)
     }
 
     /// The kernel of clipping.
@@ -37,18 +44,26 @@ impl Elementwise {
     }
 
     fn of(name: &'static str, program: Program, s: &Signature<'_>) -> Self {
-        let stretched = |(f, layout): (&&Fact, &Layout)| {
-            Access::stretched(&f.shape, *layout, s.output(), s.written[0])
-        };
-        let operands = s.inputs.iter().zip(&s.read).map(stretched).collect();
+        let operands = stretched(s);
         Self {
-            program,
-            operands,
+            function: Function {
+                program,
+                own: vec![false; operands.len()],
+                operands,
+            },
             reads: s.reads.clone(),
             writes: s.writes[0],
             name,
         }
     }
+}
+
+/// How operands are read in the order of the result.
+pub(super) fn stretched(s: &Signature<'_>) -> Vec<Access> {
+    let operands = s.inputs.iter().zip(&s.read);
+    let stretched =
+        operands.map(|(f, layout)| Access::stretched(&f.shape, *layout, s.output(), s.written[0]));
+    stretched.collect()
 }
 
 impl Kernel for Elementwise {
@@ -57,11 +72,10 @@ impl Kernel for Elementwise {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        let inputs = 0..self.operands.len();
+        let inputs = 0..self.reads.len();
         let inputs: Vec<Numbers<'_>> = inputs.map(|i| io.numbers(i, self.reads[i])).collect();
         let part = |at: usize| Run {
-            program: &self.program,
-            operands: &self.operands,
+            function: &self.function,
             inputs: &inputs,
             at,
         };
@@ -84,16 +98,15 @@ impl Kernel for Elementwise {
 }
 
 /// A part of the result.
-struct Run<'a> {
-    program: &'a Program,
-    operands: &'a [Access],
-    inputs: &'a [Numbers<'a>],
+pub(super) struct Run<'a> {
+    pub(super) function: &'a Function,
+    pub(super) inputs: &'a [Numbers<'a>],
     /// Where it begins.
-    at: usize,
+    pub(super) at: usize,
 }
 
 /// What a block's operands were copied to.
-struct Copies {
+pub(super) struct Copies {
     /// Of operands that are no floats or do not lie as the result does, with
     /// the place at which each was filled.
     floats: Vec<(Vec<f32>, Option<usize>)>,
@@ -102,23 +115,30 @@ struct Copies {
 }
 
 impl Run<'_> {
-    fn copies(&self) -> Copies {
-        let mut floats = Vec::with_capacity(self.operands.len());
-        floats.resize_with(self.operands.len(), Default::default);
+    pub(super) fn copies(&self) -> Copies {
+        let mut floats = Vec::with_capacity(self.inputs.len());
+        floats.resize_with(self.inputs.len(), Default::default);
         Copies {
             floats,
             halves: vec![bf16::ZERO; BLOCK],
-            registers: self.program.registers(),
+            registers: self.function.program.registers(),
         }
     }
 
-    /// Computes a block.
+    /// Computes a block of each result; `own` is that of the one that is worked on.
     #[inline(always)]
-    fn block<S: Simd>(&self, s: S, at: usize, copies: &mut Copies, out: &mut [f32]) {
-        let len = out.len();
-        let all = self.operands.iter().zip(self.inputs);
-        for ((access, data), (copy, filled)) in all.zip(&mut copies.floats) {
-            if filled.is_some_and(|filled| access.repeats(filled, at, len)) {
+    pub(super) fn block<S: Simd>(
+        &self,
+        s: S,
+        at: usize,
+        own: &[f32],
+        copies: &mut Copies,
+        outs: &mut [&mut [f32]],
+    ) {
+        let (function, len) = (self.function, outs[0].len());
+        let all = function.operands.iter().zip(self.inputs).zip(&function.own);
+        for (((access, data), is_own), (copy, filled)) in all.zip(&mut copies.floats) {
+            if *is_own || filled.is_some_and(|filled| access.repeats(filled, at, len)) {
                 continue;
             }
             match data {
@@ -143,17 +163,20 @@ impl Run<'_> {
             *filled = (len == BLOCK).then_some(at);
         }
         let operand = |k: usize| {
+            if function.own[k] {
+                return own;
+            }
             let slice = match self.inputs[k] {
-                Numbers::F32(data) => self.operands[k].slice(data, at, len),
+                Numbers::F32(data) => function.operands[k].slice(data, at, len),
                 Numbers::Bf16(_) => None,
             };
             slice.unwrap_or(&copies.floats[k].0)
         };
         let registers = &mut copies.registers;
         if S::FUSED {
-            self.program.run::<true>(registers, operand, out);
+            function.program.run::<true>(registers, operand, outs);
         } else {
-            self.program.run::<false>(registers, operand, out);
+            function.program.run::<false>(registers, operand, outs);
         }
     }
 }
@@ -169,7 +192,7 @@ impl Vectorize for Floats<'_> {
         let Self(run, out) = self;
         let mut copies = run.copies();
         for (i, out) in out.chunks_mut(BLOCK).enumerate() {
-            run.block(s, run.at + i * BLOCK, &mut copies, out);
+            run.block(s, run.at + i * BLOCK, &[], &mut copies, &mut [out]);
         }
     }
 }
@@ -186,7 +209,7 @@ impl Vectorize for Rounded<'_> {
         let (mut copies, mut floats) = (run.copies(), vec![0.0; BLOCK]);
         for (i, out) in out.chunks_mut(BLOCK).enumerate() {
             let floats = &mut floats[..out.len()];
-            run.block(s, run.at + i * BLOCK, &mut copies, floats);
+            run.block(s, run.at + i * BLOCK, &[], &mut copies, &mut [&mut *floats]);
             Round(floats, out).run(s);
         }
     }

@@ -1,6 +1,7 @@
 //! The matrix product with weights.
 
 use super::product::{Left, Product, Then};
+use super::tail::{self, Tail};
 use super::{Context, Kernel, convert, finish, scratch};
 use crate::arch::number::Number;
 use crate::device::Caches;
@@ -71,6 +72,19 @@ impl Kernel for GemmKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
+        self.run_before(None, Vec::new(), io, cx)
+    }
+}
+
+impl GemmKernel {
+    /// Computes the outputs; `tail` works on each part of the first and fills `outs`.
+    pub(super) fn run_before(
+        &self,
+        tail: Option<&Tail<'_>>,
+        outs: Vec<&mut [f32]>,
+        io: &mut Operands<'_>,
+        cx: Context<'_>,
+    ) -> Result<(), DeviceError> {
         let here;
         let pack = match &self.pack {
             Some(pack) => pack,
@@ -81,21 +95,21 @@ impl Kernel for GemmKernel {
         };
         let data = io.input::<f32>(0);
         match self.product.spec.precision {
-            Precision::F32 => self.compute(data, pack.as_slice(), io, cx),
+            Precision::F32 => self.compute(data, pack.as_slice(), (tail, outs), io, cx),
             Precision::Bf16 => {
                 let mut rounded = scratch::<bf16>(data.len())?;
                 convert::round(data, rounded.as_mut_slice(), cx);
-                self.compute::<bf16>(rounded.as_slice(), pack.as_slice(), io, cx)
+                let rounded = rounded.as_slice::<bf16>();
+                self.compute(rounded, pack.as_slice(), (tail, outs), io, cx)
             }
         }
     }
-}
 
-impl GemmKernel {
     fn compute<T: Number>(
         &self,
         data: &[T],
         pack: &[T],
+        (tail, outs): (Option<&Tail<'_>>, Vec<&mut [f32]>),
         io: &mut Operands<'_>,
         cx: Context<'_>,
     ) -> Result<(), DeviceError> {
@@ -117,20 +131,30 @@ impl GemmKernel {
             let work = work.as_mut_slice();
             self.product.few_rows(left, pack, bias, whole, work, cx);
             finish::apply(finish, out, masks, cx);
+            if let Some(tail) = tail {
+                tail.run_all(out, outs, cx);
+            }
             return Ok(());
         }
         // Rows that are not whole vectors share words of masks with their
-        // neighbours: the epilogue waits for all of them.
+        // neighbours: the epilogue and what follows wait for all of them.
         let whole = step.is_multiple_of(LANES);
         let inside = if whole { finish } else { Default::default() };
         let part = self.product.task_rows(self.rows, cx.pool.count());
+        let (inner, outer) = if whole {
+            (outs, Vec::new())
+        } else {
+            (Vec::new(), outs)
+        };
+        let mut inner = tail::deal(inner, part * step, self.rows.div_ceil(part)).into_iter();
         let mut words = masks.chunks_mut((part * step / LANES).max(1));
         let parts = out[..self.rows * step].chunks_mut(part * step).enumerate();
         let parts = parts.map(|(i, out)| {
             let words = if whole { words.next() } else { None };
-            (i, out, words.unwrap_or_default())
+            let outs = inner.next().unwrap_or_default();
+            (i, out, words.unwrap_or_default(), outs)
         });
-        cx.pool.each(parts.collect(), |(i, out, masks)| {
+        cx.pool.each(parts.collect(), |(i, out, masks, outs)| {
             let left = left(i * part, out.len() / step);
             let then = Then {
                 bias,
@@ -138,10 +162,17 @@ impl GemmKernel {
                 at: i * part * step,
             };
             let (product, mut work) = (&self.product, Vec::new());
-            product.rows(cx.backend, left, pack, then, (out, step), masks, &mut work);
+            let to = (&mut *out, step);
+            product.rows(cx.backend, left, pack, then, to, masks, &mut work);
+            if let (Some(tail), true) = (tail, whole) {
+                tail.run(cx.backend, i * part * step, out, outs);
+            }
         });
         if !whole {
             finish::apply(finish, out, masks, cx);
+            if let Some(tail) = tail {
+                tail.run_all(out, outer, cx);
+            }
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub(crate) mod reduce;
 mod scatter;
 pub(crate) mod separable;
 mod strided;
+pub(crate) mod tail;
 mod whole;
 mod window;
 mod winograd;

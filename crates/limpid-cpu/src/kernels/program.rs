@@ -26,28 +26,34 @@ enum Instruction {
     Select(Place, Place, Place),
 }
 
-/// A formula with a register for each number that is still needed. The last
-/// instruction makes the result.
+/// Where a step's number goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum To {
+    Register(usize),
+    Result(usize),
+}
+
+/// Formulas with a register for each number that is still needed.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
-    /// Instructions, each with the register that it writes.
-    instructions: Vec<(Instruction, usize)>,
+    instructions: Vec<(Instruction, To)>,
     /// What is in the first registers all the time.
     constants: Vec<f32>,
     registers: usize,
 }
 
 impl Program {
-    /// The program of a formula. Its constants are rounded to f32.
-    pub(super) fn new(formula: &Formula) -> Self {
-        let steps = formula.steps();
+    /// The program of formulas of the same operands, whose results are one
+    /// each. Their constants are rounded to f32.
+    pub(super) fn new(formulas: &[Formula]) -> Self {
+        let (steps, results) = Formula::together(formulas);
         let mut last = vec![0; steps.len()];
         for (i, step) in steps.iter().enumerate() {
             reads(step).into_iter().flatten().for_each(|a| last[a] = i);
         }
         let mut constants = Vec::new();
         let mut places = Vec::with_capacity(steps.len());
-        for step in steps {
+        for step in &steps {
             places.push(match step {
                 Step::Input(i) => Place::Operand(*i),
                 Step::Constant(c) => {
@@ -61,20 +67,38 @@ impl Program {
         let mut registers = constants.len();
         let (mut free, mut instructions) = (Vec::new(), Vec::new());
         for (i, step) in steps.iter().enumerate() {
+            let mut wanted = (0..results.len()).filter(|k| results[*k] == i);
             let instruction = match *step {
-                Step::Unary(f, a) => Instruction::Unary(f, places[a]),
-                Step::Binary(f, a, b) => Instruction::Binary(f, places[a], places[b]),
-                Step::Select(c, a, b) => Instruction::Select(places[c], places[a], places[b]),
-                // Leaves are read where they lie, unless one is the result.
-                _ if i + 1 == steps.len() => Instruction::Copy(places[i]),
-                _ => continue,
+                Step::Unary(f, a) => Some(Instruction::Unary(f, places[a])),
+                Step::Binary(f, a, b) => Some(Instruction::Binary(f, places[a], places[b])),
+                Step::Select(c, a, b) => Some(Instruction::Select(places[c], places[a], places[b])),
+                // Leaves are read where they lie.
+                Step::Input(_) | Step::Constant(_) => None,
             };
-            let to = free.pop().unwrap_or_else(|| {
-                registers += 1;
-                registers - 1
-            });
-            places[i] = Place::Register(to);
-            instructions.push((instruction, to));
+            if let Some(instruction) = instruction {
+                // What nobody reads is a result.
+                let to = match last[i] > i {
+                    false => wanted.next().map(To::Result),
+                    true => None,
+                };
+                let to = to.unwrap_or_else(|| {
+                    let register = free.pop().unwrap_or_else(|| {
+                        registers += 1;
+                        registers - 1
+                    });
+                    places[i] = Place::Register(register);
+                    To::Register(register)
+                });
+                instructions.push((instruction, to));
+            }
+            // A step that is several results is computed for each.
+            for k in wanted {
+                let again = match (instruction, last[i] > i) {
+                    (Some(instruction), false) => instruction,
+                    _ => Instruction::Copy(places[i]),
+                };
+                instructions.push((again, To::Result(k)));
+            }
             let mut read: Vec<usize> = reads(step).into_iter().flatten().collect();
             read.sort_unstable();
             read.dedup();
@@ -96,9 +120,9 @@ impl Program {
     pub(super) fn clip(clip: &Clip) -> Self {
         let clip = Instruction::Clip(Place::Operand(0), clip.lower(), clip.upper());
         Self {
-            instructions: vec![(clip, 0)],
+            instructions: vec![(clip, To::Result(0))],
             constants: Vec::new(),
-            registers: 1,
+            registers: 0,
         }
     }
 
@@ -111,25 +135,31 @@ impl Program {
         Registers(registers)
     }
 
-    /// Computes `out` from operands as long or longer, and at most a block.
+    /// Computes the results, all of one length, from operands as long or
+    /// longer, and at most a block.
     #[inline(always)]
     pub(super) fn run<'a, const FUSED: bool>(
         &self,
         registers: &mut Registers,
         operand: impl Fn(usize) -> &'a [f32],
-        out: &mut [f32],
+        outs: &mut [&mut [f32]],
     ) {
-        let len = out.len();
-        let Some(((last, _), steps)) = self.instructions.split_last() else {
-            return;
-        };
-        for (instruction, to) in steps {
+        let len = outs.first().map_or(0, |out| out.len());
+        for (instruction, to) in &self.instructions {
             // The register that is written is none that is read.
-            let mut result = std::mem::take(&mut registers.0[*to]);
-            apply::<FUSED>(*instruction, registers, &operand, &mut result[..len]);
-            registers.0[*to] = result;
+            let mut register = match to {
+                To::Register(r) => std::mem::take(&mut registers.0[*r]),
+                To::Result(_) => Vec::new(),
+            };
+            let out = match to {
+                To::Register(_) => &mut register[..len],
+                To::Result(k) => &mut *outs[*k],
+            };
+            apply::<FUSED>(*instruction, registers, &operand, out);
+            if let To::Register(r) = to {
+                registers.0[*r] = register;
+            }
         }
-        apply::<FUSED>(*last, registers, &operand, out);
     }
 }
 
@@ -248,9 +278,13 @@ mod tests {
     use limpid_graph::Expr;
 
     fn run(formula: &Formula, operands: &[&[f32]]) -> Vec<f32> {
-        let program = Program::new(formula);
+        let program = Program::new(std::slice::from_ref(formula));
         let mut out = vec![f32::NAN; operands[0].len()];
-        program.run::<false>(&mut program.registers(), |i| operands[i], &mut out);
+        program.run::<false>(
+            &mut program.registers(),
+            |i| operands[i],
+            &mut [&mut out[..]],
+        );
         out
     }
 
@@ -281,7 +315,34 @@ mod tests {
                 assert!(error <= 1e-4 * exact.abs().max(1.0), "{} {exact}", found[i]);
             }
         }
-        assert!(Program::new(&Formula::new(&chain)).registers < 5 + 8);
+        assert!(Program::new(&[Formula::new(&chain)]).registers < 5 + 8);
+    }
+
+    #[test]
+    fn results_share_what_they_need() {
+        let [x, y] = [0, 1].map(Expr::input);
+        let tanh = x.clone().tanh();
+        let exprs = [
+            tanh.clone() * x.clone(),
+            tanh.clone(),
+            y.clone(),
+            tanh.clone() * x.clone(),
+            y.clone() - tanh,
+            x + y,
+            Expr::constant(3.0),
+        ];
+        let formulas = exprs.map(|e| Formula::new(&e));
+        let program = Program::new(&formulas);
+        let functions = program.instructions.iter();
+        let functions = functions.filter(|(i, _)| matches!(i, Instruction::Unary(..)));
+        assert_eq!(functions.count(), 1);
+        let operands = [0.3f32, -1.5].map(|x| [x; 16]);
+        let mut found = vec![[f32::NAN; 16]; formulas.len()];
+        let mut outs: Vec<&mut [f32]> = found.iter_mut().map(|out| &mut out[..]).collect();
+        program.run::<false>(&mut program.registers(), |i| &operands[i], &mut outs);
+        for (formula, found) in formulas.iter().zip(&found) {
+            assert_eq!(run(formula, &[&operands[0], &operands[1]]), found);
+        }
     }
 
     #[test]
@@ -297,7 +358,7 @@ mod tests {
         clip.run::<false>(
             &mut clip.registers(),
             |_| &[f32::NAN, -1.0, f32::INFINITY],
-            &mut out,
+            &mut [&mut out[..]],
         );
         assert!(out[0].is_nan() && out[1..] == [0.0, f32::INFINITY]);
     }

@@ -3,6 +3,7 @@
 
 mod adjoint;
 mod chains;
+mod followers;
 mod layouts;
 mod stored;
 

@@ -160,6 +160,7 @@ impl Workload {
             .timings(&*self.executable, &inputs, &mut outputs)?;
         let plan = self.executable.plan();
         let graph = plan.graph();
+        let uses = graph.uses();
         let facts =
             |ids: &[ValueId]| -> Vec<&Fact> { ids.iter().map(|v| graph.fact(*v)).collect() };
         let steps = timings.into_iter().map(|timing| {
@@ -168,18 +169,23 @@ impl Workload {
                 let cost = node.op.cost(&facts(&node.inputs), &facts(&node.outputs));
                 2 * cost.multiply_adds + cost.elementwise
             };
-            // Of nodes that run at once, each passes its first result on.
-            let firsts = nodes.iter().map(|node| node.outputs[0]);
-            let passed: Vec<ValueId> = firsts.take(nodes.len() - 1).collect();
-            let operands = nodes
+            // What nodes that run at once pass on is not read; what they alone
+            // read is not written.
+            let made: Vec<ValueId> = nodes.iter().flat_map(|n| n.outputs.clone()).collect();
+            let (passed, read): (Vec<ValueId>, Vec<ValueId>) = nodes
                 .iter()
-                .flat_map(|node| node.inputs.iter().chain(&node.outputs));
-            let operands = operands.filter(|v| !passed.contains(v));
+                .flat_map(|node| node.inputs.clone())
+                .partition(|v| made.contains(v));
+            let written = made.iter().filter(|v| {
+                let own = passed.iter().filter(|p| p == v).count();
+                own == 0 || own < uses[v.index()]
+            });
+            let operands = read.iter().chain(written);
             Step {
                 node: timing.node,
                 op: timing.op,
                 kernel: timing.kernel,
-                output: graph.fact(nodes[passed.len()].outputs[0]).shape.to_vec(),
+                output: graph.fact(nodes[nodes.len() - 1].outputs[0]).shape.to_vec(),
                 seconds: timing.duration.as_secs_f64(),
                 operations: nodes.iter().map(cost).sum(),
                 bytes: operands.map(|v| bytes(graph.fact(*v))).sum(),
