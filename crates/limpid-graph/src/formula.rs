@@ -154,6 +154,39 @@ impl Formula {
         (all.steps, results)
     }
 
+    /// What the formula makes of one operand alone, as a function of that only,
+    /// and the formula that reads it in the operand's place. `None` where that
+    /// is nothing, or not one number but several, or everything.
+    #[must_use]
+    pub fn split(&self, input: usize) -> Option<(Self, Self)> {
+        // What each step depends on: the operand, and others.
+        let mut depends: Vec<[bool; 2]> = Vec::with_capacity(self.steps.len());
+        let mut inner = None;
+        for step in &self.steps {
+            let read = || operands(step).into_iter().flatten();
+            let on = match step {
+                Step::Input(i) => [*i == input, *i != input],
+                _ => [0, 1].map(|k| read().any(|a| depends[a][k])),
+            };
+            if on[1] {
+                for a in read().filter(|a| depends[*a] == [true, false]) {
+                    if inner.is_some_and(|other| other != a) {
+                        return None;
+                    }
+                    inner = Some(a);
+                }
+            }
+            depends.push(on);
+        }
+        let at = inner.filter(|at| self.steps[*at] != Step::Input(input))?;
+        let mut outer = self.clone();
+        outer.steps[at] = Step::Input(input);
+        Some((
+            self.ending_at(at).with_operands(&[input]),
+            outer.ending_at(self.steps.len() - 1),
+        ))
+    }
+
     /// Appends the steps of `other`, whose operands are where `operand` puts
     /// them, and returns the result's position.
     fn splice(&mut self, other: &Self, operand: &dyn Fn(&mut Self, usize) -> usize) -> usize {
@@ -451,6 +484,24 @@ mod tests {
                 .as_constant(),
             Some(0.0)
         );
+    }
+
+    #[test]
+    fn splits_what_is_made_of_one_operand() {
+        let y = || Expr::input(1);
+        let slope = x().tanh() * x() + 2.0;
+        let f = Formula::new(&(y() * slope.clone() + y().exp()));
+        let (inner, outer) = f.split(0).unwrap();
+        assert_eq!(inner, Formula::new(&slope));
+        assert_eq!(outer, Formula::new(&(y() * x() + y().exp())));
+        // Itself, two numbers, and all there is.
+        for none in [
+            x() * y(),
+            (x().exp() * y()) + x().tanh() * y().exp(),
+            x().exp(),
+        ] {
+            assert_eq!(Formula::new(&none).split(0), None);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use limpid_graph::ops::{
     Add, Attention, Clip, Concat, Conv, Flatten, Gelu, Gemm, GlobalAveragePool, GroupNormalization,
     LayerNormalization, MaxPool, Mul, Op, Padding, Reshape, Roll, Sigmoid, Slice, Transpose,
 };
-use limpid_graph::passes::{Rule, fuse, lower, vjp};
+use limpid_graph::passes::{Rule, fuse, fuse_elementwise, keep_slopes, lower, vjp};
 use limpid_graph::{Fact, Graph, ValueId};
 
 struct Builder {
@@ -107,6 +107,8 @@ pub(crate) fn network(batch: usize) -> Result<Graph, Failure> {
     let attended = b.push(Attention { scale: None }, &heads)?;
     let a = b.transpose(attended, &[0, 2, 1, 3])?;
     let a = b.reshape(a, &[0, -1, 24])?;
+    let a = b.linear(a, 96)?;
+    let a = b.push(Gelu::default(), &[a])?;
     let a = b.linear(a, 24)?;
     let tokens = b.push(Add {}, &[tokens, a])?;
 
@@ -140,5 +142,6 @@ pub(crate) fn network(batch: usize) -> Result<Graph, Failure> {
     b.graph.set_outputs(&[y, attended]);
     let graph = lower(&b.graph)?;
     let (x, y) = (graph.inputs()[0], graph.outputs()[0]);
-    Ok(fuse(&vjp(&graph, y, &[x], Rule::Standard)?.graph)?)
+    let gradient = vjp(&graph, y, &[x], Rule::Standard)?.graph;
+    Ok(keep_slopes(&fuse_elementwise(&fuse(&gradient)?)?)?)
 }

@@ -29,6 +29,16 @@ pub enum Unary {
 }
 
 impl Unary {
+    /// Whether computing it takes many times as long as arithmetic does.
+    #[must_use]
+    pub fn is_transcendental(self) -> bool {
+        use Unary::{Cos, Erf, Exp, Log, Sigmoid, Sin, Softplus, Tanh};
+        matches!(
+            self,
+            Exp | Log | Sin | Cos | Tanh | Erf | Sigmoid | Softplus
+        )
+    }
+
     /// The function in f64.
     #[must_use]
     pub fn apply(self, x: f64) -> f64 {

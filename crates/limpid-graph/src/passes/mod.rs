@@ -1,8 +1,8 @@
 //! Passes: pure functions from graph to graph.
 //!
 //! A model runs through them in this order: [`lower`], [`fold_constants`], [`fold_batch_norm`],
-//! [`vjp`], [`eliminate_dead_code`], [`fuse`], [`fuse_elementwise`]. Layers that
-//! somebody asks for are made outputs first; a pass never removes an output nor
+//! [`vjp`], [`eliminate_dead_code`], [`fuse`], [`fuse_elementwise`], [`keep_slopes`].
+//! Layers that somebody asks for are made outputs first; a pass never removes an output nor
 //! fuses through one.
 
 mod dead_code;
@@ -10,6 +10,7 @@ mod fold_batch_norm;
 mod fold_constants;
 mod fuse;
 mod fuse_elementwise;
+mod keep_slopes;
 mod lower;
 mod recognize;
 mod vjp;
@@ -19,6 +20,7 @@ pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::{MAX_CONSTANT_WORK, constants_of, fold_constants};
 pub use fuse::fuse;
 pub use fuse_elementwise::fuse_elementwise;
+pub use keep_slopes::keep_slopes;
 pub use lower::{LowerContext, lower};
 pub use recognize::recognize;
 pub use vjp::{Gradient, LayerRule, Lrp, Rule, VjpContext, vjp, vjp_with_baseline};

@@ -8,6 +8,7 @@ mod geometry;
 mod gradients;
 mod grids;
 mod hostile;
+mod keep_slopes;
 mod lookup;
 mod lowering;
 mod mbconv;

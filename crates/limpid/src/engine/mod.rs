@@ -17,7 +17,8 @@ use limpid_explain::ModelInfo;
 use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::ops::HeatKernel;
 use limpid_graph::passes::{
-    eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, lower,
+    eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, keep_slopes,
+    lower,
 };
 use limpid_graph::{Fact, Graph, Plan, ValueId};
 use limpid_tensor::Tensor;
@@ -350,7 +351,8 @@ fn fold(graph: &Graph) -> Result<Graph, Error> {
 
 /// The passes after differentiation.
 fn optimise(graph: &Graph) -> Result<Graph, Error> {
-    Ok(fuse_elementwise(&fuse(&eliminate_dead_code(graph)?)?)?)
+    let fused = fuse_elementwise(&fuse(&eliminate_dead_code(graph)?)?)?;
+    Ok(keep_slopes(&fused)?)
 }
 
 /// A lock whose data stays good when a thread panics while it holds it: the
