@@ -304,7 +304,10 @@ impl CpuExecutable {
         let written = step.outputs.iter().filter_map(range);
         let exclusive: Vec<_> = written.chain([step.workspace.clone()]).collect();
         let (shared, mut exclusive) = borrow(arena, &shared, &exclusive)?;
-        let workspace = Workspace(bytemuck::cast_slice_mut(exclusive.pop()?));
+        let workspace = match exclusive.pop()? {
+            [] => Workspace::default(),
+            bytes => Workspace(bytemuck::cast_slice_mut(bytes)),
+        };
         let (mut shared, mut exclusive) = (shared.into_iter(), exclusive.into_iter());
         let mut read: Vec<Option<&'a [u8]>> = Vec::with_capacity(outputs.len());
         let mut written: Vec<Option<&'a mut [u8]>> = Vec::with_capacity(outputs.len());

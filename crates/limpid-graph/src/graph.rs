@@ -369,16 +369,16 @@ impl Graph {
         let mut h = DefaultHasher::new();
         for v in &self.values {
             v.fact.hash(&mut h);
-            match &v.source {
-                Source::Constant(c) => match c.held().map(Tensor::data) {
-                    Some(data) if data.len() <= Constant::SMALL => {
-                        for x in data {
-                            x.to_bits().hash(&mut h);
-                        }
+            let Source::Constant(c) = &v.source else {
+                continue;
+            };
+            match c.held().map(Tensor::data) {
+                Some(data) if data.len() <= Constant::SMALL => {
+                    for x in data {
+                        x.to_bits().hash(&mut h);
                     }
-                    _ => c.address().hash(&mut h),
-                },
-                _ => {}
+                }
+                _ => c.address().hash(&mut h),
             }
         }
         for n in &self.nodes {

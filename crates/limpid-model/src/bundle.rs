@@ -36,6 +36,9 @@ impl Model {
     /// and `config.json`, and with `graph.json` where the architecture is not a
     /// built-in one.
     ///
+    /// The weights of a bundle are read again when a device prepares them: the file
+    /// stays open, may be replaced, and must not be written to.
+    ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others; the message
     /// names it.

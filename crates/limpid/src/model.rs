@@ -45,6 +45,9 @@ impl Model {
     /// A bundle directory or an `.onnx` file (what exists or has a separator in
     /// it), or the name of the embedded model.
     ///
+    /// A bundle's weights are read again when they are needed: their file stays open
+    /// and may be replaced, but not written to, while the model is in use.
+    ///
     /// # Errors
     /// When a file is missing, damaged or does not fit the others.
     ///
