@@ -6,7 +6,7 @@ use super::strided::Strided;
 use super::whole::Whole;
 use super::window::{Band, Destination, Offset, Reach, Source, Terms, View, Window};
 use super::winograd::{self, Winograd};
-use super::{Context, Kernel, finish, scratch};
+use super::{Context, Kernel, finish, in_precisions, scratch};
 use crate::arch::number::Number;
 use crate::arch::store::Finish;
 use crate::device::Caches;
@@ -15,11 +15,10 @@ use crate::operands::Operands;
 use crate::pack::PackSpec;
 use crate::select::Signature;
 use crate::simd::LANES;
-use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::Constant;
 use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
-use limpid_tensor::AlignedBuffer;
+use limpid_tensor::{AlignedBuffer, TensorError};
 use std::sync::Arc;
 
 /// A convolution, or a transposed one.
@@ -125,32 +124,38 @@ impl Sums {
         }
     }
 
+    /// Packs weights given in C order, their rows times `factors`.
+    fn pack(
+        &self,
+        weights: &mut [f32],
+        factors: Option<&[f32]>,
+    ) -> Result<AlignedBuffer, TensorError> {
+        let spec = self.spec();
+        if let Some(factors) = factors {
+            spec.scale(weights, factors);
+        }
+        match self {
+            Self::Scatter(scatter) => spec.pack(&scatter.weights(weights)),
+            _ => spec.pack(weights),
+        }
+    }
+
     fn name(&self) -> &'static str {
-        let (spec, window) = match self {
-            Self::Winograd(w) if w.spec().winograd == 2 => return "winograd 2x2",
-            Self::Winograd(_) => return "winograd 4x4",
-            Self::Scatter(scatter) => match scatter.spec().precision {
-                Precision::F32 => return "scattered taps",
-                Precision::Bf16 => return "scattered taps bf16",
-            },
-            Self::Whole(whole) => match whole.spec().precision {
-                Precision::F32 => return "whole images",
-                Precision::Bf16 => return "whole images bf16",
-            },
-            Self::Strided(strided) => match strided.spec().precision {
-                Precision::F32 => return "strided pixels",
-                Precision::Bf16 => return "strided pixels bf16",
-            },
-            Self::Depthwise(_) => return "depthwise",
-            Self::Direct(window) => (window.spec(), window),
+        let spec = self.spec();
+        let [name, half] = match self {
+            Self::Winograd(_) if spec.winograd == 2 => ["winograd 2x2"; 2],
+            Self::Winograd(_) => ["winograd 4x4"; 2],
+            Self::Depthwise(_) => ["depthwise"; 2],
+            Self::Scatter(_) => ["scattered taps", "scattered taps bf16"],
+            Self::Whole(_) => ["whole images", "whole images bf16"],
+            Self::Strided(_) => ["strided pixels", "strided pixels bf16"],
+            Self::Direct(_) if spec.groups > 1 => ["grouped taps", "grouped taps bf16"],
+            Self::Direct(window) if window.is_pointwise() => ["pointwise", "pointwise bf16"],
+            Self::Direct(_) => ["taps", "taps bf16"],
         };
-        match (window.is_pointwise(), spec.groups > 1, spec.precision) {
-            (true, false, Precision::F32) => "pointwise",
-            (true, false, Precision::Bf16) => "pointwise bf16",
-            (_, true, Precision::F32) => "grouped taps",
-            (_, true, Precision::Bf16) => "grouped taps bf16",
-            (false, false, Precision::F32) => "taps",
-            (false, false, Precision::Bf16) => "taps bf16",
+        match spec.precision {
+            Precision::F32 => name,
+            Precision::Bf16 => half,
         }
     }
 }
@@ -355,19 +360,7 @@ impl ConvKernel {
         let mut weights = scratch::<f32>(elements)?;
         let weights = weights.as_mut_slice();
         self.weight.store_c(storage, weights);
-        Ok(match &self.sums {
-            Sums::Scatter(scatter) => {
-                let weights = scatter.weights(weights, factors);
-                scatter.spec().pack(&weights)?
-            }
-            sums => {
-                let spec = sums.spec();
-                if let Some(factors) = factors {
-                    spec.scale(weights, factors);
-                }
-                spec.pack(weights)?
-            }
-        })
+        Ok(self.sums.pack(weights, factors)?)
     }
 
     /// The input whose factors are multiplied into the packed weights: a
@@ -458,11 +451,11 @@ impl Kernel for ConvKernel {
             return Ok(Vec::new());
         };
         self.pack = Some(match &self.sums {
-            Sums::Scatter(scatter) => {
+            sums @ Sums::Scatter(_) => {
                 let factors = factors.map(Constant::load).transpose()?;
                 let factors = factors.as_ref().map(|f| f.data());
-                let weights = scatter.weights(weight.load()?.data(), factors);
-                Arc::new(scatter.spec().pack(&weights)?)
+                let mut weights = weight.load()?;
+                Arc::new(sums.pack(weights.to_mut().data_mut(), factors)?)
             }
             sums => caches.packs.get(weight, factors, sums.spec())?,
         });
@@ -488,12 +481,7 @@ impl Kernel for ConvKernel {
                 &here
             }
         };
-        match self.precisions {
-            [Precision::F32, Precision::F32] => self.compute::<f32, f32>(pack, io, cx),
-            [Precision::F32, Precision::Bf16] => self.compute::<f32, bf16>(pack, io, cx),
-            [Precision::Bf16, Precision::F32] => self.compute::<bf16, f32>(pack, io, cx),
-            [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(pack, io, cx),
-        }
+        in_precisions!(self.precisions, self.compute(pack, io, cx))
     }
 }
 

@@ -1,12 +1,11 @@
 //! The largest element of a window, which it is, and the gradient.
 
-use super::{Context, Kernel};
+use super::{Context, Kernel, in_precisions};
 use crate::arch::number::Number;
 use crate::layout::{Layout, Precision};
 use crate::operands::Operands;
 use crate::select::Signature;
 use crate::simd::{LANES, Simd, Vectorize};
-use half::bf16;
 use limpid_device::DeviceError;
 use limpid_graph::ops::{MaxPool, MaxPoolGradient};
 
@@ -108,12 +107,7 @@ impl Kernel for MaxPoolKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        match self.precisions {
-            [Precision::F32, Precision::F32] => self.compute::<f32, f32>(io, cx),
-            [Precision::F32, Precision::Bf16] => self.compute::<f32, bf16>(io, cx),
-            [Precision::Bf16, Precision::F32] => self.compute::<bf16, f32>(io, cx),
-            [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(io, cx),
-        }
+        in_precisions!(self.precisions, self.compute(io, cx));
         Ok(())
     }
 }
@@ -255,12 +249,7 @@ impl Kernel for MaxPoolGradientKernel {
     }
 
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError> {
-        match self.precisions {
-            [Precision::F32, Precision::F32] => self.compute::<f32, f32>(io, cx),
-            [Precision::F32, Precision::Bf16] => self.compute::<f32, bf16>(io, cx),
-            [Precision::Bf16, Precision::F32] => self.compute::<bf16, f32>(io, cx),
-            [Precision::Bf16, Precision::Bf16] => self.compute::<bf16, bf16>(io, cx),
-        }
+        in_precisions!(self.precisions, self.compute(io, cx));
         Ok(())
     }
 }

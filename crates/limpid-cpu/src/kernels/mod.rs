@@ -81,6 +81,21 @@ pub(crate) trait Kernel: Send + Sync {
     fn run(&self, io: &mut Operands<'_>, cx: Context<'_>) -> Result<(), DeviceError>;
 }
 
+/// Calls a generic method for the numbers that two precisions stand for.
+macro_rules! in_precisions {
+    ($precisions:expr, $self:ident.$method:ident($($argument:expr),*)) => {{
+        use crate::layout::Precision::{Bf16, F32};
+        use half::bf16;
+        match $precisions {
+            [F32, F32] => $self.$method::<f32, f32>($($argument),*),
+            [F32, Bf16] => $self.$method::<f32, bf16>($($argument),*),
+            [Bf16, F32] => $self.$method::<bf16, f32>($($argument),*),
+            [Bf16, Bf16] => $self.$method::<bf16, bf16>($($argument),*),
+        }
+    }};
+}
+use in_precisions;
+
 /// Working memory for `count` numbers of one run, zeroed.
 fn scratch<T>(count: usize) -> Result<AlignedBuffer, DeviceError> {
     Ok(AlignedBuffer::zeroed(count * size_of::<T>())?)

@@ -92,9 +92,8 @@ impl Scatter {
         self.window.spec()
     }
 
-    /// The window's weights, from those of the transposed convolution and the
-    /// factors of its rows.
-    pub(super) fn weights(&self, weights: &[f32], factors: Option<&[f32]>) -> Vec<f32> {
+    /// The window's weights, from those of the transposed convolution.
+    pub(super) fn weights(&self, weights: &[f32]) -> Vec<f32> {
         let (inputs, channels) = (self.spec().inputs, self.picture[1]);
         let taps = self.spec().taps;
         let mut merged = vec![0.0; self.spec().outputs * inputs * taps];
@@ -105,8 +104,7 @@ impl Scatter {
                 to / (taps * inputs) % channels,
             );
             if let Some(place) = self.places[phase * taps + tap] {
-                let weight = weights[(input * channels + channel) * self.kernel + place];
-                *merged = factors.map_or(weight, |f| weight * f[input]);
+                *merged = weights[(input * channels + channel) * self.kernel + place];
             }
         }
         merged
