@@ -58,6 +58,11 @@ impl Executable for CpuExecutable {
         &self.plan
     }
 
+    fn working_bytes(&self) -> usize {
+        let ends = self.steps.iter().map(|s| s.workspace.end);
+        ends.fold(self.plan.arena_bytes(), usize::max)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -251,12 +256,6 @@ impl CpuExecutable {
             steps,
             constants,
         })
-    }
-
-    /// Bytes of working memory that a run needs: the plan's and the kernels'.
-    pub(crate) fn working_bytes(&self) -> usize {
-        let ends = self.steps.iter().map(|s| s.workspace.end);
-        ends.fold(self.plan.arena_bytes(), usize::max)
     }
 
     /// Runs all steps, and measures each where `timings` is given.

@@ -61,6 +61,9 @@ pub struct Capabilities {
 pub trait Executable: Any + Send + Sync {
     /// The plan.
     fn plan(&self) -> &Plan;
+    /// Bytes of working memory that an execution takes beside the buffers that
+    /// it is given: the plan's arena, and what kernels need while they run.
+    fn working_bytes(&self) -> usize;
     /// For the device's own downcast.
     fn as_any(&self) -> &dyn Any;
 }

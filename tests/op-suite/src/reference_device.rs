@@ -85,6 +85,10 @@ impl Executable for Prepared {
         &self.0
     }
 
+    fn working_bytes(&self) -> usize {
+        self.0.arena_bytes()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

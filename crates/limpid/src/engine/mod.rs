@@ -20,7 +20,7 @@ use limpid_graph::passes::{
     eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, keep_slopes,
     lower,
 };
-use limpid_graph::{Fact, Graph, Plan, ValueId};
+use limpid_graph::{Fact, Graph, ValueId};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,13 +175,13 @@ impl Engine {
             return Ok(Arc::clone(found));
         }
         let plan = self.device.plan(Arc::new(optimise(graph)?))?;
+        let executable = self.device.prepare(plan)?;
         if let Some(bound) = self.options.memory {
-            let needed = working_memory(&plan);
+            let needed = working_memory(&*executable);
             if needed > bound {
                 return Err(Error::Memory { needed, bound });
             }
         }
-        let executable = self.device.prepare(plan)?;
         let mut plans = lock(&self.plans);
         if plans.len() >= PLANS {
             let any = plans.keys().next().copied();
@@ -201,16 +201,12 @@ impl Engine {
         let wanted = self.options.batch.map_or(BATCH, |b| b as u64);
         let most = self.max_batch.map_or(u64::MAX, |b| b as u64);
         let mut batch = wanted.min(total).min(most).max(1) as usize;
-        let Some(bound) = self.options.memory else {
-            return Ok(batch);
-        };
         // A batch of one that is too large is refused when it is prepared.
-        while batch > 1 {
-            let plan = self.device.plan(Arc::new(optimise(&build(batch)?)?))?;
-            if working_memory(&plan) <= bound {
-                break;
+        while batch > 1 && self.options.memory.is_some() {
+            match self.prepare(&build(batch)?) {
+                Err(Error::Memory { .. }) => batch /= 2,
+                fits => return fits.map(|_| batch),
             }
-            batch /= 2;
         }
         Ok(batch)
     }
@@ -328,9 +324,9 @@ impl Engine {
     }
 }
 
-/// The bytes of a plan's arena, inputs and outputs.
-fn working_memory(plan: &Plan) -> u64 {
-    let graph = plan.graph();
+/// The bytes that an execution takes with its inputs and outputs.
+fn working_memory(executable: &dyn Executable) -> u64 {
+    let graph = executable.plan().graph();
     let bound = graph.inputs().iter().chain(graph.outputs());
     let bytes = bound.map(|v| {
         graph
@@ -341,7 +337,7 @@ fn working_memory(plan: &Plan) -> u64 {
             .product::<u64>()
             * 4
     });
-    plan.arena_bytes() as u64 + bytes.sum::<u64>()
+    executable.working_bytes() as u64 + bytes.sum::<u64>()
 }
 
 /// The passes before differentiation.
