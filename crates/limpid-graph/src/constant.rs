@@ -19,6 +19,16 @@ pub trait TensorSource: Send + Sync + 'static {
     /// # Errors
     /// [`TensorError::Unreadable`] when there is no getting at them any more.
     fn read(&self, to: &mut [f32]) -> Result<(), TensorError>;
+
+    /// The numbers in a tensor of their own, read now.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or when memory is short.
+    fn load(&self) -> Result<Tensor, TensorError> {
+        let mut tensor = Tensor::zeros(self.shape())?;
+        self.read(tensor.data_mut())?;
+        Ok(tensor)
+    }
 }
 
 impl TensorSource for Tensor {
@@ -52,6 +62,12 @@ impl Constant {
         self.0.shape()
     }
 
+    /// How many numbers it has.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.shape().iter().map(|d| *d as u64).product()
+    }
+
     /// The tensor, where it is in memory.
     #[must_use]
     pub fn held(&self) -> Option<&Tensor> {
@@ -64,12 +80,10 @@ impl Constant {
     /// [`TensorError::Unreadable`] when it cannot be read any more, or when memory
     /// is short.
     pub fn load(&self) -> Result<Cow<'_, Tensor>, TensorError> {
-        if let Some(tensor) = self.held() {
-            return Ok(Cow::Borrowed(tensor));
+        match self.held() {
+            Some(tensor) => Ok(Cow::Borrowed(tensor)),
+            None => self.0.load().map(Cow::Owned),
         }
-        let mut tensor = Tensor::zeros(self.shape())?;
-        self.0.read(tensor.data_mut())?;
-        Ok(Cow::Owned(tensor))
     }
 
     /// Writes the numbers to `to`, which has room for as many as there are.

@@ -336,9 +336,7 @@ impl Model {
         let names = self.description.tensor_names();
         let trained = names.difference(&statistics);
         let sizes = trained.filter_map(|name| self.tensors.get(*name));
-        sizes
-            .map(|c| c.shape().iter().map(|d| *d as u64).product::<u64>())
-            .sum()
+        sizes.map(Constant::elements).sum()
     }
 
     /// The SHA-256 of model.safetensors, in 64 lower-case hexadecimal digits.

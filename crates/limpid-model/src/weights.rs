@@ -117,11 +117,7 @@ impl Weights {
     /// floating-point type, cannot be read, or holds a value that is not finite.
     pub fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
         let stored = self.stored(name)?;
-        let tensor = Tensor::zeros(&stored.shape).and_then(|mut tensor| {
-            stored.read(tensor.data_mut())?;
-            Ok(tensor)
-        });
-        tensor.map_err(|e| stored.refused(e))
+        stored.load().map_err(|e| stored.refused(e))
     }
 
     /// The tensor of this name as a constant of a graph: read now and checked, but

@@ -273,10 +273,10 @@ fn multiply_adds(graph: &Graph, node: &Node) -> u64 {
 fn weights<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = (ValueId, u64)> + 'a {
     let statistics = matches!(node.op, Op::BatchNormalization(_));
     let trained = if statistics { 3 } else { node.inputs.len() };
-    node.inputs.iter().take(trained).filter_map(|v| {
-        let extents = graph.constant_of(*v)?.shape();
-        Some((*v, extents.iter().map(|d| *d as u64).product()))
-    })
+    node.inputs
+        .iter()
+        .take(trained)
+        .filter_map(|v| Some((*v, graph.constant_of(*v)?.elements())))
 }
 
 fn reaches_output(graph: &Graph) -> Vec<bool> {
