@@ -20,7 +20,7 @@ use limpid_graph::passes::{
     eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, keep_slopes,
     lower,
 };
-use limpid_graph::{Fact, Graph, ValueId};
+use limpid_graph::{Fact, Graph, Plan, ValueId};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,13 +175,10 @@ impl Engine {
             return Ok(Arc::clone(found));
         }
         let plan = self.device.plan(Arc::new(optimise(graph)?))?;
+        // Before weights are packed for nothing; then with what kernels need.
+        self.within_memory(&plan, plan.arena_bytes())?;
         let executable = self.device.prepare(plan)?;
-        if let Some(bound) = self.options.memory {
-            let needed = working_memory(&*executable);
-            if needed > bound {
-                return Err(Error::Memory { needed, bound });
-            }
-        }
+        self.within_memory(executable.plan(), executable.working_bytes())?;
         let mut plans = lock(&self.plans);
         if plans.len() >= PLANS {
             let any = plans.keys().next().copied();
@@ -189,6 +186,16 @@ impl Engine {
         }
         plans.insert(key, Arc::clone(&executable));
         Ok(executable)
+    }
+
+    /// Refuses an execution that would take more than the bound with so many
+    /// bytes of working memory.
+    fn within_memory(&self, plan: &Plan, bytes: usize) -> Result<(), Error> {
+        let needed = bytes as u64 + bound_bytes(plan);
+        match self.options.memory {
+            Some(bound) if needed > bound => Err(Error::Memory { needed, bound }),
+            _ => Ok(()),
+        }
     }
 
     /// The batch for `total` evaluations: what was asked for, or what pays
@@ -324,9 +331,9 @@ impl Engine {
     }
 }
 
-/// The bytes that an execution takes with its inputs and outputs.
-fn working_memory(executable: &dyn Executable) -> u64 {
-    let graph = executable.plan().graph();
+/// The bytes of a plan's inputs and outputs.
+fn bound_bytes(plan: &Plan) -> u64 {
+    let graph = plan.graph();
     let bound = graph.inputs().iter().chain(graph.outputs());
     let bytes = bound.map(|v| {
         graph
@@ -337,7 +344,7 @@ fn working_memory(executable: &dyn Executable) -> u64 {
             .product::<u64>()
             * 4
     });
-    executable.working_bytes() as u64 + bytes.sum::<u64>()
+    bytes.sum()
 }
 
 /// The passes before differentiation.
