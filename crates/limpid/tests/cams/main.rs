@@ -10,12 +10,12 @@ mod running;
 mod tokens;
 mod values;
 
-use common::{correlation, fixture, relative_l2};
+use common::{correlation, fixture, numbers, relative_l2};
 use limpid::{
     Device, Error, Explainer, Explanation, Input, Model, ResolvedTarget, RunOptions, Session,
     SessionOptions, Target, methods,
 };
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 
 /// The classes that the fixtures of small networks have maps for.
 const TARGETS: [usize; 2] = [1, 3];
@@ -30,19 +30,7 @@ impl Numbers {
 
     fn get(&self, name: &str) -> Vec<f64> {
         let file = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = file.tensor(name).unwrap();
-        let bytes = tensor.data();
-        match tensor.dtype() {
-            Dtype::F32 => bytes
-                .chunks_exact(4)
-                .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
-                .collect(),
-            Dtype::F64 => bytes
-                .chunks_exact(8)
-                .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
-                .collect(),
-            other => panic!("{name} is of type {other:?}"),
-        }
+        numbers(&file.tensor(name).unwrap())
     }
 
     fn input(&self, name: &str, shape: [usize; 3]) -> Input {

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use limpid::{Device, Image, Input, Model, Session, SessionOptions};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::path::PathBuf;
 
@@ -73,22 +74,31 @@ impl Expected {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let t = file.tensor(name).unwrap();
         let scale = self.numbers["maps"][name]["scale"].as_f64().unwrap_or(1.0);
-        let words = t.data();
         match t.dtype() {
-            Dtype::F16 => words
-                .chunks_exact(2)
-                .map(|b| scale * half::f16::from_le_bytes([b[0], b[1]]).to_f64())
-                .collect(),
-            Dtype::F32 => words
-                .chunks_exact(4)
-                .map(|b| scale * f64::from(f32::from_le_bytes(b.try_into().unwrap())))
-                .collect(),
-            Dtype::F64 => words
-                .chunks_exact(8)
-                .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
-                .collect(),
-            other => panic!("fixture of type {other:?}"),
+            // Computed in f64 and stored as they are.
+            Dtype::F64 => numbers(&t),
+            _ => numbers(&t).into_iter().map(|v| scale * v).collect(),
         }
+    }
+}
+
+/// A fixture's numbers, whatever their type, in f64.
+pub fn numbers(tensor: &TensorView<'_>) -> Vec<f64> {
+    let bytes = tensor.data();
+    match tensor.dtype() {
+        Dtype::F16 => bytes
+            .chunks_exact(2)
+            .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f64())
+            .collect(),
+        Dtype::F32 => bytes
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+            .collect(),
+        Dtype::F64 => bytes
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+            .collect(),
+        other => panic!("fixture of type {other:?}"),
     }
 }
 
