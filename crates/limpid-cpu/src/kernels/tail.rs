@@ -48,24 +48,23 @@ impl Followed {
         // The operand that all of them read.
         let shared = own.iter().position(|own| *own).unwrap_or(0);
         let mut formulas = Vec::with_capacity(followers.len());
-        let mut function = Function {
-            program: Program::new(&[]),
-            operands: Vec::with_capacity(own.len()),
-            own,
-        };
+        let mut accesses = Vec::with_capacity(own.len());
         for follower in followers {
-            let first = function.operands.len();
+            let first = accesses.len();
             let places = follower.own.iter().enumerate();
             let places = places.map(|(k, own)| if *own { shared } else { first + k });
             let read: Vec<Formula> = places.map(|k| Formula::new(&Expr::input(k))).collect();
             formulas.push(follower.formula.compose(&read));
-            function.operands.extend(follower.operands);
+            accesses.extend(follower.operands);
         }
-        function.program = Program::new(&formulas);
         Self {
             leader,
             operands,
-            function,
+            function: Function {
+                program: Program::new(&formulas),
+                operands: accesses,
+                own,
+            },
         }
     }
 }
