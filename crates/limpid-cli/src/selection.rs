@@ -73,7 +73,7 @@ pub(crate) fn select(
     let methods = infos
         .iter()
         .zip(&given)
-        .map(|(m, given)| methods::build(m.id, given, smooth))
+        .map(|(m, given)| m.build(given, smooth))
         .collect::<Result<Vec<_>, _>>()
         .map_err(limpid::Error::from)?;
     let notes = infos
@@ -92,7 +92,7 @@ fn takers(
 ) -> Result<Vec<usize>, Usage> {
     let name = &param.name;
     if let Some(method) = &param.method {
-        let Some(i) = infos.iter().position(|m| m.id == method) else {
+        let Some(i) = infos.iter().position(|m| m.id == *method) else {
             return Err(Usage(format!(
                 "--param {method}.{name}: {method} is not named by --method"
             )));
@@ -116,7 +116,7 @@ fn takers(
 
 fn unknown(name: &str, infos: &[methods::MethodInfo]) -> Usage {
     let all = infos.iter().map(|m| {
-        let names: Vec<&str> = m.params.iter().map(|p| p.name).collect();
+        let names: Vec<&str> = m.params.iter().map(|p| &*p.name).collect();
         format!("{} has {}", m.id, names.join(", "))
     });
     let all: Vec<String> = all.collect();

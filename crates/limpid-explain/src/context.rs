@@ -1,7 +1,9 @@
 use crate::{Evaluations, ExplainError, Node, Objective, Path};
 use limpid_graph::Graph;
 use limpid_graph::passes::Rule;
-use limpid_tensor::Tensor;
+use limpid_tensor::{Shape, Tensor};
+use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What explainers know about a model.
@@ -278,6 +280,86 @@ pub trait Pictures: Send + Sync {
     fn picture(&self, index: usize) -> Result<Arc<Tensor>, ExplainError>;
 }
 
+/// Numbers where the model runs. Copies share them; they are freed with the
+/// last one.
+#[derive(Clone)]
+pub struct DeviceTensor {
+    shape: Shape,
+    storage: Arc<dyn Any + Send + Sync>,
+}
+
+impl DeviceTensor {
+    /// A tensor that a context keeps in its own way.
+    #[must_use]
+    pub fn new(shape: Shape, storage: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { shape, storage }
+    }
+
+    /// The extents.
+    #[must_use]
+    pub fn dims(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The bytes of its numbers.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let elements = self.shape.iter().map(|d| *d as u64);
+        elements.fold(4, u64::saturating_mul)
+    }
+
+    /// What the context made, if it is one of its own.
+    ///
+    /// # Errors
+    /// [`ExplainError::Foreign`] for a tensor of another context.
+    pub fn storage<T: Any>(&self) -> Result<&T, ExplainError> {
+        self.storage.downcast_ref().ok_or(ExplainError::Foreign)
+    }
+}
+
+impl std::fmt::Debug for DeviceTensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceTensor {}", self.shape)
+    }
+}
+
+/// Pictures that are put through the model where they lie.
+#[derive(Clone, Copy)]
+pub struct Passes<'a> {
+    /// The pictures, `[N, C, H, W]`.
+    pub pictures: &'a DeviceTensor,
+    /// The score of which gradients are taken; none for a forward pass alone.
+    pub objective: Option<&'a Objective>,
+    /// How operators pass their gradients on.
+    pub rule: Rule,
+    /// The layers whose outputs and gradients are wanted, by name; an empty
+    /// name stands for the pictures.
+    pub layers: &'a [String],
+}
+
+/// What pictures became on their way through the model.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// The logits, `[N, classes]`.
+    pub logits: DeviceTensor,
+    /// The output of each layer, of the layer's own shape, `[N, ...]`.
+    pub activations: Vec<DeviceTensor>,
+    /// The objective's gradient with respect to each, of the same shape; empty
+    /// without an objective.
+    pub gradients: Vec<DeviceTensor>,
+}
+
+/// What a run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Pictures that are put through the model at once; more are split.
+    pub batch: u64,
+    /// Threads that the run may use.
+    pub threads: u64,
+    /// Bytes that tensors of an explainer may take together.
+    pub bytes: u64,
+}
+
 /// What an explainer sees of a model and the device that runs it. Whole loops
 /// are services, so that their sums stay on the device. Each counts what it
 /// runs, reports progress and ends when the run is cancelled.
@@ -356,11 +438,66 @@ pub trait Context {
         objectives: &[Objective],
     ) -> Result<Attentions, ExplainError>;
 
+    /// A copy of a tensor where the model runs.
+    ///
+    /// # Errors
+    /// When memory is short.
+    fn upload(&mut self, tensor: &Tensor) -> Result<DeviceTensor, ExplainError>;
+
+    /// A copy of a tensor that is where the model runs.
+    ///
+    /// # Errors
+    /// When it is another context's, or memory is short.
+    fn download(&mut self, tensor: &DeviceTensor) -> Result<Tensor, ExplainError>;
+
+    /// Runs a small graph of f32 inputs and outputs where they lie: any
+    /// operators, among them
+    /// [`HeatKernel`](limpid_graph::ops::HeatKernel) (blurs at many scales),
+    /// [`WeightedSum`](limpid_graph::ops::WeightedSum) (linear combinations,
+    /// added to a sum),
+    /// [`RunningMoments`](limpid_graph::ops::RunningMoments) (a streaming mean
+    /// and variance) and the reductions.
+    ///
+    /// # Errors
+    /// When the inputs do not fit or the device cannot run it.
+    fn compute(
+        &mut self,
+        graph: &Graph,
+        inputs: &[&DeviceTensor],
+    ) -> Result<Vec<DeviceTensor>, ExplainError>;
+
+    /// Pictures under noise: `[1 or draws, C, H, W]` becomes
+    /// `[draws, C, H, W]`, picture n with the noise of draw `first + n`, which
+    /// is that of the same draw everywhere.
+    ///
+    /// # Errors
+    /// When the pictures do not fit or memory is short.
+    fn noise(
+        &mut self,
+        pictures: &DeviceTensor,
+        noise: Noise,
+        draws: Range<u64>,
+    ) -> Result<DeviceTensor, ExplainError>;
+
+    /// Puts pictures through the model, and gradients back to any layers. More
+    /// of them than the limits' batch are split. Counts a gradient for each
+    /// picture; a forward pass without an objective.
+    ///
+    /// # Errors
+    /// When there is no such layer, the objective does not depend on it, or the
+    /// run was cancelled.
+    fn pass(&mut self, request: &Passes<'_>) -> Result<Passed, ExplainError>;
+
     /// Runs a small graph of f32 inputs on the device.
     ///
     /// # Errors
-    /// When the device cannot run it.
-    fn run(&mut self, graph: Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>, ExplainError>;
+    /// As [`compute`](Self::compute).
+    fn run(&mut self, graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>, ExplainError> {
+        let inputs = inputs.iter().map(|t| self.upload(t));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let outputs = self.compute(graph, &inputs.iter().collect::<Vec<_>>())?;
+        outputs.iter().map(|t| self.download(t)).collect()
+    }
 
     /// A picture from a file, made ready as the model's inputs are: `[C, H, W]`.
     ///
@@ -377,10 +514,20 @@ pub trait Context {
     /// How many times the model ran since this context was made.
     fn evaluations(&self) -> Evaluations;
 
+    /// What the run may take.
+    fn limits(&self) -> Limits;
+
     /// Ends a run that was cancelled; for methods that compute by themselves
     /// for long.
     ///
     /// # Errors
     /// [`ExplainError::Cancelled`].
     fn check(&self) -> Result<(), ExplainError>;
+
+    /// Reports progress that no service does: passes done, and passes known to
+    /// be needed, by the explainer's own count.
+    fn progress(&mut self, done: u64, total: u64);
+
+    /// Tells the user something that is no error.
+    fn note(&mut self, text: &str);
 }

@@ -84,6 +84,35 @@ pub enum ExplainError {
         /// Why not.
         reason: String,
     },
+    /// A tensor was made by another context.
+    #[error("a tensor of another run was used: tensors belong to the run that made them")]
+    Foreign,
+    /// A tensor's shape does not fit.
+    #[error("{what} must be of shape {expected}, not {found}")]
+    Shape {
+        /// What it is.
+        what: String,
+        /// The shape that it should have.
+        expected: String,
+        /// The shape that it has.
+        found: String,
+    },
+    /// A plugin failed or broke the rules of its interface.
+    #[error("plugin {plugin}: {message}")]
+    Plugin {
+        /// The plugin's id.
+        plugin: String,
+        /// What happened.
+        message: String,
+    },
+    /// A plugin refused its parameters.
+    #[error("{message}")]
+    Refused {
+        /// The method.
+        method: String,
+        /// The plugin's words.
+        message: String,
+    },
     /// A graph could not be built.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -28,15 +28,15 @@ mod smoothing;
 
 pub use attribution::{Attribution, Completeness, Domain, Evaluations};
 pub use context::{
-    Accumulation, Attention, Attentions, Context, Gradients, Integration, LayerGradients,
-    LayerVariants, ModelInfo, Noise, Pictures, Planner, Points, Reduce, Sample, Schedule, Subject,
-    Sums, Vary, Visit, Weighted,
+    Accumulation, Attention, Attentions, Context, DeviceTensor, Gradients, Integration,
+    LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Passed, Passes, Pictures, Planner,
+    Points, Reduce, Sample, Schedule, Subject, Sums, Vary, Visit, Weighted,
 };
 pub use error::ExplainError;
 pub use estimators::{Quadrature, Weighting};
 pub use input_error::InputError;
 pub use objective::{Objective, Readout};
-pub use params::{ParamInfo, ParamKind, ParamValue, Parameters};
+pub use params::{Given, ParamInfo, ParamKind, ParamValue, Parameters};
 pub use paths::{Fragment, Path};
 pub use quadrature::{Node, Rule};
 pub use sampling::Joint;

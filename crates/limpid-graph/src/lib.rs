@@ -30,6 +30,7 @@ pub mod passes;
 mod plan;
 pub mod reference;
 mod suggest;
+pub mod text;
 
 pub use constant::{Constant, TensorSource};
 pub use error::{GraphError, OpError};

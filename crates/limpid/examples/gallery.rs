@@ -45,7 +45,7 @@ fn main() -> Result<()> {
         for method in kind {
             let changed = CHEAPER.iter().filter(|(id, ..)| *id == method.id);
             let parameters: Vec<(&str, &str)> = changed.map(|(_, k, v)| (*k, *v)).collect();
-            let explainer = methods::build(method.id, &parameters, None)?;
+            let explainer = method.build(&parameters, None)?;
             let (target, options) = (Target::Top(1), RunOptions::default());
             let maps = session.explain_input(&input, explainer.as_ref(), &target, &options);
             let map = match maps {
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
             for map in map {
                 let cost = cost(map.manifest().evaluations);
                 let style = Style {
-                    title: method.id,
+                    title: &method.id,
                     subtitle: &format!("{} \u{b7} {cost}", method.kind),
                     side: 180,
                     sigma: 1.2,
@@ -106,7 +106,7 @@ fn line(method: &MethodInfo, map: &Explanation, cost: &str) -> String {
     } else {
         "positive"
     };
-    let (id, summary) = (method.id, method.summary);
+    let (id, summary) = (&method.id, &method.summary);
     format!(
         "| `{id}` | {summary} | {sign} | {} {place} | {cost} |",
         method.output

@@ -113,6 +113,7 @@ impl Error {
                     | ExplainError::UnknownMetric { .. }
                     | ExplainError::Parameter { .. }
                     | ExplainError::Conflict { .. }
+                    | ExplainError::Refused { .. }
             )
         )
     }

@@ -56,6 +56,8 @@ pub struct RunOptions<'a> {
     pub seed: u64,
     /// Called after each batch.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+    /// Is told what an explainer wants the user to know and is no error.
+    pub note: Option<&'a (dyn Fn(&str) + Sync)>,
     /// Ends the run, with [`ExplainError::Cancelled`], once it is true.
     pub cancel: Option<&'a AtomicBool>,
 }

@@ -243,6 +243,7 @@ impl Run<'_> {
         let options = RunOptions {
             seed: self.options.common.machine.seed,
             progress: Some(&|p| bar.set(p.done, p.total)),
+            note: Some(&|text| console::say(text)),
             cancel: Some(self.cancel),
         };
         let maps = self

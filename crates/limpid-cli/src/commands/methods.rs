@@ -1,5 +1,6 @@
 use crate::console::{self, Outcome};
 use clap::Args;
+use limpid::Parameters;
 use limpid::methods::{self, MethodInfo};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,12 +15,12 @@ pub(crate) struct Options {
 }
 
 #[derive(Serialize)]
-struct Entry {
-    id: &'static str,
-    kind: &'static str,
-    params: serde_json::Map<String, Value>,
-    output: &'static str,
-    plugin: Option<String>,
+struct Entry<'a> {
+    id: &'a str,
+    kind: &'a str,
+    params: Parameters,
+    output: &'a str,
+    plugin: Option<&'a str>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
@@ -35,14 +36,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Good)
 }
 
-fn entry(method: &MethodInfo) -> Entry {
-    let params = method.params.iter();
+fn entry(method: &MethodInfo) -> Entry<'_> {
     Entry {
-        id: method.id,
-        kind: method.kind,
-        params: params.map(|p| (p.name.to_owned(), p.schema())).collect(),
-        output: method.output,
-        plugin: None,
+        id: &method.id,
+        kind: &method.kind,
+        params: method.schema(),
+        output: &method.output,
+        plugin: method.plugin(),
     }
 }
 
@@ -65,7 +65,7 @@ fn text(method: &MethodInfo) -> String {
                 format!("    {}", p.name),
                 values(&schema),
                 default,
-                p.help.to_owned(),
+                p.help.to_string(),
             ]
         })
         .collect();

@@ -111,7 +111,7 @@ impl Baseline {
                 ];
                 let out = graph.push("blur", HeatKernel {}, &inputs)?;
                 graph.set_outputs(&out[..1]);
-                let blurred = cx.run(graph, &[&x, &sigma])?.remove(0);
+                let blurred = cx.run(&graph, &[&x, &sigma])?.remove(0);
                 Ok(blurred.reshape([c, h, w])?)
             }
             Self::Noise => {

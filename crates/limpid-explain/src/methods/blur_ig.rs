@@ -3,12 +3,13 @@ use super::{GradientMethod, MethodInfo, Trajectory, Walk, quadrature_builders, r
 use crate::estimators::{Sampling, run};
 use crate::params::Given;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, Node, ParamKind, Parameters, Path,
-    Quadrature, Request, Rule, SmoothGrad,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, Node, ParamInfo, ParamKind,
+    Parameters, Path, Quadrature, Request, Rule, SmoothGrad,
     paths::{HeatBlur, ZeroBorderBlur},
 };
 use limpid_graph::passes;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The standard deviation at the end of the path, in pixels: 50 for a picture
 /// of 224 x 224, and in proportion for others.
@@ -255,20 +256,22 @@ impl Explainer for BlurIntegratedGradients {
 /// `blur-ig`.
 pub(super) fn info() -> MethodInfo {
     MethodInfo {
-        id: "blur-ig",
-        kind: "path",
-        output: "[C,H,W]",
-        summary: "gradients summed along the path of Gaussian blurs; adds up to the difference of scores",
+        id: "blur-ig".into(),
+        kind: "path".into(),
+        output: "[C,H,W]".into(),
+        summary:
+            "gradients summed along the path of Gaussian blurs; adds up to the difference of scores"
+                .into(),
         params: [
             registry::path(Value::Null),
             vec![
-                registry::param(
+                ParamInfo::new(
                     "variable",
-                    ParamKind::Choice(&Variable::NAMES),
+                    ParamKind::choice(&Variable::NAMES),
                     Value::Null,
                     "what the nodes are uniform in; sqrt, or sigma with mode=pair",
                 ),
-                registry::param(
+                ParamInfo::new(
                     "max_sigma",
                     ParamKind::Float {
                         min: 0.01,
@@ -277,9 +280,9 @@ pub(super) fn info() -> MethodInfo {
                     Value::Null,
                     "the largest blur in pixels; 50*sqrt(H*W)/224, or 50 with mode=pair",
                 ),
-                registry::param(
+                ParamInfo::new(
                     "mode",
-                    ParamKind::Choice(&Mode::NAMES),
+                    ParamKind::choice(&Mode::NAMES),
                     Mode::default().name(),
                     "heat: reflecting border, exact derivative; pair: as PAIR's saliency library",
                 ),
@@ -288,7 +291,7 @@ pub(super) fn info() -> MethodInfo {
         ]
         .concat(),
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     Attribution, Context, ExplainError, Explainer, ModelInfo, Node, Parameters, Request, SmoothGrad,
 };
 use limpid_graph::passes::Rule;
+use std::sync::Arc;
 
 /// DeepLift with the rescale rule: each activation's difference to that of a
 /// baseline is shared out among its inputs' differences (Shrikumar, Greenside
@@ -88,13 +89,13 @@ impl Explainer for DeepLift {
 /// `deeplift`.
 pub(super) fn info() -> MethodInfo {
     MethodInfo {
-        id: "deeplift",
-        kind: "rule",
-        output: "[C,H,W]",
-        summary: "activations' differences to a baseline, shared out layer by layer (rescale rule); adds up to the difference of scores",
+        id: "deeplift".into(),
+        kind: "rule".into(),
+        output: "[C,H,W]".into(),
+        summary: "activations' differences to a baseline, shared out layer by layer (rescale rule); adds up to the difference of scores".into(),
         params: [vec![registry::baseline()], registry::smoothing()].concat(),
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

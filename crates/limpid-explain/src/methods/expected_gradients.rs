@@ -4,10 +4,11 @@ use crate::estimators::{Sampling, run};
 use crate::params::Given;
 use crate::paths::{Baselines, Mixture};
 use crate::{
-    Attribution, Context, ExplainError, Explainer, Joint, ModelInfo, ParamKind, Parameters,
-    Quadrature, Request, SmoothGrad,
+    Attribution, Context, ExplainError, Explainer, Joint, ModelInfo, ParamInfo, ParamKind,
+    Parameters, Quadrature, Request, SmoothGrad,
 };
 use limpid_graph::passes;
+use std::sync::Arc;
 
 /// Expected Gradients: Integrated Gradients averaged over baselines, sampled
 /// jointly: each gradient has a baseline and a position of its own (Erion,
@@ -111,18 +112,18 @@ impl Explainer for ExpectedGradients {
 /// `expected-gradients`.
 pub(super) fn info() -> MethodInfo {
     MethodInfo {
-        id: "expected-gradients",
-        kind: "path",
-        output: "[C,H,W]",
-        summary: "integrated gradients averaged over baselines, one of them for each gradient; adds up to the score less the baselines' mean",
+        id: "expected-gradients".into(),
+        kind: "path".into(),
+        output: "[C,H,W]".into(),
+        summary: "integrated gradients averaged over baselines, one of them for each gradient; adds up to the score less the baselines' mean".into(),
         params: vec![
-            registry::param(
+            ParamInfo::new(
                 "baselines",
                 ParamKind::Text,
                 "noise",
                 "what the lines begin at: noise, uniform between black and white, or folder:PATH, the pictures of a folder",
             ),
-            registry::param(
+            ParamInfo::new(
                 "evaluations",
                 ParamKind::Integer {
                     min: 16,
@@ -131,7 +132,7 @@ pub(super) fn info() -> MethodInfo {
                 Joint::default().evaluations,
                 "gradients, at most; 10000 where a tolerance is given",
             ),
-            registry::param(
+            ParamInfo::new(
                 "tolerance",
                 ParamKind::Float { min: 0.0, max: 1.0 },
                 serde_json::Value::Null,
@@ -139,7 +140,7 @@ pub(super) fn info() -> MethodInfo {
             ),
         ],
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     paths::Constant,
 };
 use limpid_graph::passes::Rule;
+use std::sync::Arc;
 
 /// The gradient of the score with respect to the normalised input, with its
 /// sign (Simonyan, Vedaldi and Zisserman, 2014).
@@ -73,23 +74,23 @@ impl Explainer for Gradient {
 /// `gradient`.
 pub(super) fn gradient() -> MethodInfo {
     MethodInfo {
-        id: "gradient",
-        kind: "gradient",
-        output: "[C,H,W]",
-        summary: "the score's gradient with respect to the normalised input, signed",
+        id: "gradient".into(),
+        kind: "gradient".into(),
+        output: "[C,H,W]".into(),
+        summary: "the score's gradient with respect to the normalised input, signed".into(),
         params: registry::smoothing(),
         smooth: None,
-        build: |_, smooth| Ok(registry::boxed(Gradient::new(), smooth)),
+        build: Arc::new(|_, smooth| Ok(registry::boxed(Gradient::new(), smooth))),
     }
 }
 
 /// `smoothgrad`.
 pub(super) fn smoothgrad() -> MethodInfo {
     MethodInfo {
-        id: "smoothgrad",
-        summary: "the gradient, averaged over noisy copies of the picture",
+        id: "smoothgrad".into(),
+        summary: "the gradient, averaged over noisy copies of the picture".into(),
         smooth: Some(SmoothGrad::default().samples),
-        build: |_, smooth| Ok(registry::boxed(Gradient::named("smoothgrad"), smooth)),
+        build: Arc::new(|_, smooth| Ok(registry::boxed(Gradient::named("smoothgrad"), smooth))),
         ..gradient()
     }
 }

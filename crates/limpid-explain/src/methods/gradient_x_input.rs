@@ -3,6 +3,7 @@ use crate::estimators::{Sampling, run};
 use crate::paths::TimesInput;
 use crate::{Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request};
 use limpid_graph::passes::Rule;
+use std::sync::Arc;
 
 /// The gradient times the normalised input, element by element, with its sign
 /// (Shrikumar, Greenside, Shcherbina and Kundaje, 2016).
@@ -57,12 +58,12 @@ impl Explainer for GradientXInput {
 /// `gradient-x-input`.
 pub(super) fn info() -> MethodInfo {
     MethodInfo {
-        id: "gradient-x-input",
-        kind: "gradient",
-        output: "[C,H,W]",
-        summary: "the gradient times the normalised input, signed",
+        id: "gradient-x-input".into(),
+        kind: "gradient".into(),
+        output: "[C,H,W]".into(),
+        summary: "the gradient times the normalised input, signed".into(),
         params: registry::smoothing(),
         smooth: None,
-        build: |_, smooth| Ok(registry::boxed(GradientXInput::new(), smooth)),
+        build: Arc::new(|_, smooth| Ok(registry::boxed(GradientXInput::new(), smooth))),
     }
 }

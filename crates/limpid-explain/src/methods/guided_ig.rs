@@ -3,9 +3,10 @@ use crate::params::Given;
 use crate::paths::Stack;
 use crate::{
     Attribution, Completeness, Context, Domain, ExplainError, Explainer, Gradients, ModelInfo,
-    Objective, ParamKind, Parameters, Points, Request, Sample, SmoothGrad, Subject,
+    Objective, ParamInfo, ParamKind, Parameters, Points, Request, Sample, SmoothGrad, Subject,
 };
 use limpid_tensor::Tensor;
+use std::sync::Arc;
 
 /// Guided Integrated Gradients: the path moves, at each step, the features with
 /// the smallest gradients first, within a band around the straight line
@@ -279,12 +280,12 @@ impl Explainer for GuidedIntegratedGradients {
 pub(super) fn info() -> MethodInfo {
     let d = GuidedIntegratedGradients::default();
     MethodInfo {
-        id: "guided-ig",
-        kind: "path",
-        output: "[C,H,W]",
-        summary: "gradients summed along a path that moves the features with the smallest gradients first; nearly adds up to the difference of scores; one gradient after the other",
+        id: "guided-ig".into(),
+        kind: "path".into(),
+        output: "[C,H,W]".into(),
+        summary: "gradients summed along a path that moves the features with the smallest gradients first; nearly adds up to the difference of scores; one gradient after the other".into(),
         params: vec![
-            registry::param(
+            ParamInfo::new(
                 "steps",
                 ParamKind::Integer {
                     min: 1,
@@ -293,7 +294,7 @@ pub(super) fn info() -> MethodInfo {
                 d.steps,
                 "gradients on the path",
             ),
-            registry::param(
+            ParamInfo::new(
                 "fraction",
                 ParamKind::Float {
                     min: 0.001,
@@ -302,7 +303,7 @@ pub(super) fn info() -> MethodInfo {
                 d.fraction,
                 "the share of features moved at once",
             ),
-            registry::param(
+            ParamInfo::new(
                 "max_distance",
                 ParamKind::Float { min: 0.0, max: 1.0 },
                 d.max_distance,
@@ -311,7 +312,7 @@ pub(super) fn info() -> MethodInfo {
             registry::baseline(),
         ],
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     Rule, SmoothGrad, paths::Line,
 };
 use limpid_graph::passes;
+use std::sync::Arc;
 
 /// Integrated Gradients: the integral of the gradient along the straight line
 /// from a baseline to the picture, times their difference (Sundararajan, Taly
@@ -84,10 +85,10 @@ impl Explainer for IntegratedGradients {
 /// `integrated-gradients`.
 pub(super) fn info() -> MethodInfo {
     MethodInfo {
-        id: "integrated-gradients",
-        kind: "path",
-        output: "[C,H,W]",
-        summary: "gradients summed along the straight line from a baseline; adds up to the difference of scores",
+        id: "integrated-gradients".into(),
+        kind: "path".into(),
+        output: "[C,H,W]".into(),
+        summary: "gradients summed along the straight line from a baseline; adds up to the difference of scores".into(),
         params: [
             registry::path(Rule::default().name().into()),
             vec![registry::baseline()],
@@ -95,7 +96,7 @@ pub(super) fn info() -> MethodInfo {
         ]
         .concat(),
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

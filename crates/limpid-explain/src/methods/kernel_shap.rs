@@ -2,12 +2,13 @@ use super::perturb::{
     HIDDEN, Superpixels, as_row, baseline_param, given_baseline, pixel_map, scores_of_masked, show,
     spread, uniforms,
 };
-use super::{Baseline, MethodInfo, registry};
+use super::{Baseline, MethodInfo};
 use crate::regression::Samples;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, InputError, ModelInfo, ParamKind, Parameters,
-    Request,
+    Attribution, Context, ExplainError, Explainer, Given, InputError, ModelInfo, ParamInfo,
+    ParamKind, Parameters, Request,
 };
+use std::sync::Arc;
 
 /// KernelSHAP (Lundberg and Lee, NeurIPS 2017): the Shapley values of a picture's
 /// parts, by a weighted regression of the score on which parts are shown. The
@@ -208,13 +209,13 @@ impl Explainer for KernelShap {
 pub(super) fn info() -> MethodInfo {
     let d = KernelShap::default();
     MethodInfo {
-        id: "kernel-shap",
-        kind: "perturbation",
-        output: "[H,W]",
-        summary: "the Shapley values of the picture's parts, spread over their pixels; adds up to the difference of scores",
+        id: "kernel-shap".into(),
+        kind: "perturbation".into(),
+        output: "[H,W]".into(),
+        summary: "the Shapley values of the picture's parts, spread over their pixels; adds up to the difference of scores".into(),
         params: [
             vec![
-                registry::param(
+                ParamInfo::new(
                     "samples",
                     ParamKind::Integer {
                         min: 2,
@@ -229,13 +230,13 @@ pub(super) fn info() -> MethodInfo {
         ]
         .concat(),
         smooth: None,
-        build: |given, _| {
+        build: Arc::new(|given: &Given, _| {
             let d = KernelShap::default();
             Ok(Box::new(KernelShap {
                 samples: given.integer("samples").unwrap_or(d.samples),
                 segments: Superpixels::given("kernel-shap", given)?,
                 baseline: given_baseline("kernel-shap", given)?,
             }))
-        },
+        }),
     }
 }

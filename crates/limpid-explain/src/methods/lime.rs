@@ -2,11 +2,13 @@ use super::perturb::{
     HIDDEN, Superpixels, as_row, baseline_param, given_baseline, pixel_map, scores_of_masked, show,
     spread, uniforms,
 };
-use super::{Baseline, MethodInfo, registry};
+use super::{Baseline, MethodInfo};
 use crate::regression::Samples;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamKind, Parameters, Request,
+    Attribution, Context, ExplainError, Explainer, Given, ModelInfo, ParamInfo, ParamKind,
+    Parameters, Request,
 };
+use std::sync::Arc;
 
 /// The linear regression of [`Lime`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -174,13 +176,13 @@ impl Explainer for Lime {
 pub(super) fn info() -> MethodInfo {
     let d = Lime::default();
     MethodInfo {
-        id: "lime",
-        kind: "perturbation",
-        output: "[H,W]",
-        summary: "a linear regression of the score on which parts of the picture are shown; a part's coefficient is spread over its pixels",
+        id: "lime".into(),
+        kind: "perturbation".into(),
+        output: "[H,W]".into(),
+        summary: "a linear regression of the score on which parts of the picture are shown; a part's coefficient is spread over its pixels".into(),
         params: [
             vec![
-                registry::param(
+                ParamInfo::new(
                     "samples",
                     ParamKind::Integer {
                         min: 2,
@@ -189,19 +191,19 @@ pub(super) fn info() -> MethodInfo {
                     d.samples,
                     "the number of changed pictures",
                 ),
-                registry::param(
+                ParamInfo::new(
                     "regression",
-                    ParamKind::Choice(&Regression::NAMES),
+                    ParamKind::choice(&Regression::NAMES),
                     d.regression.name(),
                     "which coefficients are penalised: by their squares or by their magnitudes",
                 ),
-                registry::param(
+                ParamInfo::new(
                     "penalty",
                     ParamKind::Float { min: 0.0, max: 1e9 },
                     d.penalty,
                     "the regression's penalty, as scikit-learn's alpha",
                 ),
-                registry::param(
+                ParamInfo::new(
                     "width",
                     ParamKind::Float {
                         min: 0.01,
@@ -216,7 +218,7 @@ pub(super) fn info() -> MethodInfo {
         ]
         .concat(),
         smooth: None,
-        build: |given, _| {
+        build: Arc::new(|given: &Given, _| {
             let d = Lime::default();
             Ok(Box::new(Lime {
                 samples: given.integer("samples").unwrap_or(d.samples),
@@ -229,6 +231,6 @@ pub(super) fn info() -> MethodInfo {
                 width: given.float("width").unwrap_or(d.width),
                 baseline: given_baseline("lime", given)?,
             }))
-        },
+        }),
     }
 }

@@ -3,11 +3,12 @@ use crate::estimators::{Sampling, run};
 use crate::params::Given;
 use crate::paths::Constant;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamKind, Parameters, Request,
-    SmoothGrad,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamInfo, ParamKind, Parameters,
+    Request, SmoothGrad,
 };
 use limpid_graph::passes::{LayerRule, Lrp, Rule};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Which layers have which rule of relevance propagation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,13 +149,13 @@ impl Explainer for LayerwiseRelevance {
 /// `lrp`.
 pub(super) fn info() -> MethodInfo {
     let own = vec![
-        registry::param(
+        ParamInfo::new(
             "composite",
-            ParamKind::Choice(&Composite::NAMES),
+            ParamKind::choice(&Composite::NAMES),
             Composite::default().name(),
             "which rule a layer has: epsilon-plus-flat is flat for the first, z-plus for convolutions and epsilon for fully connected ones",
         ),
-        registry::param(
+        ParamInfo::new(
             "epsilon",
             ParamKind::Float {
                 min: 1e-12,
@@ -163,7 +164,7 @@ pub(super) fn info() -> MethodInfo {
             Value::Null,
             "with composite=epsilon or epsilon-plus-flat: what is added to an output's magnitude before relevance is divided by it; 1e-6 unless given",
         ),
-        registry::param(
+        ParamInfo::new(
             "gamma",
             ParamKind::Float { min: 0.0, max: 1e6 },
             Value::Null,
@@ -171,13 +172,13 @@ pub(super) fn info() -> MethodInfo {
         ),
     ];
     MethodInfo {
-        id: "lrp",
-        kind: "rule",
-        output: "[C,H,W]",
-        summary: "layer-wise relevance propagation: the score, handed back layer by layer in proportion to contributions",
+        id: "lrp".into(),
+        kind: "rule".into(),
+        output: "[C,H,W]".into(),
+        summary: "layer-wise relevance propagation: the score, handed back layer by layer in proportion to contributions".into(),
         params: [own, registry::smoothing()].concat(),
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

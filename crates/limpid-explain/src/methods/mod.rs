@@ -42,7 +42,7 @@ pub use lrp::{Composite, LayerwiseRelevance};
 pub use occlusion::Occlusion;
 pub use perturb::Superpixels;
 pub use rectified::{Deconvnet, GuidedBackprop};
-pub use registry::{MethodInfo, build, info, list};
+pub use registry::{Build, MethodInfo, boxed, build, find, info, list, smoothing};
 pub use rise::Rise;
 pub use sig::SpectralIntegratedGradients;
 pub use xrai::Xrai;

@@ -1,8 +1,10 @@
 use super::perturb::{HIDDEN, baseline_param, given_baseline, pixel_map, scores_of_masked};
-use super::{Baseline, MethodInfo, registry};
+use super::{Baseline, MethodInfo};
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamKind, Parameters, Request,
+    Attribution, Context, ExplainError, Explainer, Given, ModelInfo, ParamInfo, ParamKind,
+    Parameters, Request,
 };
+use std::sync::Arc;
 
 /// Occlusion (Zeiler and Fergus, ECCV 2014): how much the score falls when a
 /// square window is hidden. A pixel gets the mean over the windows that cover
@@ -158,18 +160,20 @@ pub(super) fn info() -> MethodInfo {
         max: 1 << 16,
     };
     MethodInfo {
-        id: "occlusion",
-        kind: "perturbation",
-        output: "[H,W]",
-        summary: "how much the score falls when a window that slides over the picture hides a part of it",
+        id: "occlusion".into(),
+        kind: "perturbation".into(),
+        output: "[H,W]".into(),
+        summary:
+            "how much the score falls when a window that slides over the picture hides a part of it"
+                .into(),
         params: vec![
-            registry::param(
+            ParamInfo::new(
                 "window",
                 pixels.clone(),
                 d.window,
                 "the window's side, in pixels",
             ),
-            registry::param(
+            ParamInfo::new(
                 "stride",
                 pixels,
                 d.stride,
@@ -178,7 +182,7 @@ pub(super) fn info() -> MethodInfo {
             baseline_param(),
         ],
         smooth: None,
-        build: |given, _| {
+        build: Arc::new(|given: &Given, _| {
             let d = Occlusion::default();
             let method = Occlusion {
                 window: given.integer("window").unwrap_or(d.window),
@@ -194,6 +198,6 @@ pub(super) fn info() -> MethodInfo {
                 });
             }
             Ok(Box::new(method))
-        },
+        }),
     }
 }

@@ -1,7 +1,6 @@
 //! What methods that hide parts of a picture have in common.
 
 use super::Baseline;
-use crate::methods::registry;
 use crate::params::Given;
 use crate::paths::Masked;
 use crate::regions::{Felzenszwalb, Labels, grid};
@@ -88,7 +87,7 @@ pub(super) const HIDDEN: Baseline = Baseline::Zero;
 
 /// The parameter `baseline`.
 pub(super) fn baseline_param() -> ParamInfo {
-    registry::param(
+    ParamInfo::new(
         "baseline",
         ParamKind::Text,
         HIDDEN.name(),
@@ -182,19 +181,19 @@ impl Superpixels {
 
     pub(super) fn params() -> Vec<ParamInfo> {
         vec![
-            registry::param(
+            ParamInfo::new(
                 "segments",
-                ParamKind::Choice(&Self::NAMES),
+                ParamKind::choice(&Self::NAMES),
                 Self::NAMES[0],
                 "into which parts the picture is cut",
             ),
-            registry::param(
+            ParamInfo::new(
                 "cells",
                 ParamKind::Integer { min: 1, max: 32 },
                 Self::CELLS,
                 "with segments=grid: rows, and columns, of cells",
             ),
-            registry::param(
+            ParamInfo::new(
                 "scale",
                 ParamKind::Float { min: 0.0, max: 1e6 },
                 Self::SCALE,

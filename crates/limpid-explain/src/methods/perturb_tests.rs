@@ -3,13 +3,14 @@
 use super::*;
 use crate::regions::{Growth, grid, xrai_merge, xrai_segments};
 use crate::{
-    Accumulation, Attentions, Attribution, Domain, Evaluations, Gradients, Integration,
-    LayerGradients, LayerVariants, ModelInfo, Objective, Parameters, Pictures, Planner, Points,
-    Vary, Visit,
+    Accumulation, Attentions, Attribution, DeviceTensor, Domain, Evaluations, Gradients,
+    Integration, LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Objective, Parameters,
+    Passed, Passes, Pictures, Planner, Points, Vary, Visit,
 };
 use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{Fact, Graph};
 use limpid_tensor::{Tensor, philox};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A model that is a function of the picture, in f64; it has scores alone.
@@ -126,9 +127,42 @@ impl Context for Toy<'_> {
         unreachable!("the methods under test ask for scores alone")
     }
 
-    fn run(&mut self, _: Graph, _: &[&Tensor]) -> Result<Vec<Tensor>, ExplainError> {
+    fn upload(&mut self, _: &Tensor) -> Result<DeviceTensor, ExplainError> {
         unreachable!("the methods under test ask for scores alone")
     }
+
+    fn download(&mut self, _: &DeviceTensor) -> Result<Tensor, ExplainError> {
+        unreachable!("the methods under test ask for scores alone")
+    }
+
+    fn compute(
+        &mut self,
+        _: &Graph,
+        _: &[&DeviceTensor],
+    ) -> Result<Vec<DeviceTensor>, ExplainError> {
+        unreachable!("the methods under test ask for scores alone")
+    }
+
+    fn noise(
+        &mut self,
+        _: &DeviceTensor,
+        _: Noise,
+        _: Range<u64>,
+    ) -> Result<DeviceTensor, ExplainError> {
+        unreachable!("the methods under test ask for scores alone")
+    }
+
+    fn pass(&mut self, _: &Passes<'_>) -> Result<Passed, ExplainError> {
+        unreachable!("the methods under test ask for scores alone")
+    }
+
+    fn limits(&self) -> Limits {
+        unreachable!("the methods under test ask for scores alone")
+    }
+
+    fn progress(&mut self, _: u64, _: u64) {}
+
+    fn note(&mut self, _: &str) {}
 
     fn picture(&mut self, _: &str) -> Result<Tensor, ExplainError> {
         unreachable!("the methods under test ask for scores alone")

@@ -3,6 +3,7 @@ use crate::estimators::{Sampling, run};
 use crate::paths::Constant;
 use crate::{Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request};
 use limpid_graph::passes::Rule;
+use std::sync::Arc;
 
 /// A gradient of which rectifiers cut the negative part. It shows what an input
 /// excites, in any class: both members are known to depend little on the score
@@ -56,13 +57,13 @@ macro_rules! rectified {
         #[doc = concat!("`", $id, "`.")]
         pub(super) fn $info() -> MethodInfo {
             MethodInfo {
-                id: $id,
-                kind: "rule",
-                output: "[C,H,W]",
-                summary: $summary,
+                id: $id.into(),
+                kind: "rule".into(),
+                output: "[C,H,W]".into(),
+                summary: $summary.into(),
                 params: registry::smoothing(),
                 smooth: None,
-                build: |_, smooth| Ok(registry::boxed($name::new(), smooth)),
+                build: Arc::new(|_, smooth| Ok(registry::boxed($name::new(), smooth))),
             }
         }
     };

@@ -2,33 +2,44 @@ use super::{
     GradientMethod, blur_ig, deep_lift, expected_gradients, gradient, gradient_x_input, guided_ig,
     integrated_gradients, kernel_shap, lime, lrp, occlusion, rectified, rise, sig, xrai,
 };
-use crate::params::Given;
 use crate::sampling::{BLOCK, Joint, PILOT};
 use crate::smoothing::SampleBy;
 use crate::{
-    ExplainError, Explainer, ParamInfo, ParamKind, Quadrature, Reduce, Rule, SmoothGrad, Weighting,
+    ExplainError, Explainer, Given, ParamInfo, ParamKind, Parameters, Quadrature, Reduce, Rule,
+    SmoothGrad, Weighting,
 };
 use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-pub(super) type Build = fn(&Given, Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError>;
+/// Makes a method from checked parameters, smoothed where that is given.
+pub type Build =
+    dyn Fn(&Given, Option<SmoothGrad>) -> Result<Box<dyn Explainer>, ExplainError> + Send + Sync;
 
 /// What is known of a method before it is made.
 #[derive(Clone)]
 pub struct MethodInfo {
-    /// Its id.
-    pub id: &'static str,
+    /// Its id; that of a plugin's method is `<plugin>/<method>`.
+    pub id: Cow<'static, str>,
     /// What family it is of: `gradient`, `path`, `rule`, `cam`, `attention`,
     /// `region` or `perturbation`.
-    pub kind: &'static str,
-    /// The shape of its maps.
-    pub output: &'static str,
+    pub kind: Cow<'static, str>,
+    /// The shape of its maps: `[C,H,W]`, `[H,W]` or, on a layer's grid, `[h,w]`.
+    pub output: Cow<'static, str>,
     /// What it computes, in a sentence.
-    pub summary: &'static str,
+    pub summary: Cow<'static, str>,
     /// Its parameters.
     pub params: Vec<ParamInfo>,
     /// The draws of noise that it averages over by itself.
     pub smooth: Option<u64>,
-    pub(super) build: Build,
+    /// Makes it.
+    pub build: Arc<Build>,
+}
+
+impl std::fmt::Debug for MethodInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("MethodInfo").field(&self.id).finish()
+    }
 }
 
 /// All built-in methods, in the order in which they are listed.
@@ -72,6 +83,19 @@ impl MethodInfo {
         self.param("spread").is_some()
     }
 
+    /// The parameters' schemas by name.
+    #[must_use]
+    pub fn schema(&self) -> Parameters {
+        let params = self.params.iter();
+        params.map(|p| (p.name.to_string(), p.schema())).collect()
+    }
+
+    /// The id of the plugin that the method comes from.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&str> {
+        Some(self.id.split_once('/')?.0)
+    }
+
     /// The parameter of this name.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&ParamInfo> {
@@ -79,25 +103,13 @@ impl MethodInfo {
     }
 }
 
-pub(super) fn param(
-    name: &'static str,
-    kind: ParamKind,
-    default: impl Into<Value>,
-    help: &'static str,
-) -> ParamInfo {
-    ParamInfo {
-        name,
-        kind,
-        default: default.into(),
-        help,
-    }
-}
-
-/// The parameters of smoothing, which every gradient method has.
-pub(super) fn smoothing() -> Vec<ParamInfo> {
+/// The parameters of smoothing, which every gradient method has; `--smooth`
+/// applies to a method that has them.
+#[must_use]
+pub fn smoothing() -> Vec<ParamInfo> {
     let d = SmoothGrad::default();
     vec![
-        param(
+        ParamInfo::new(
             "spread",
             ParamKind::Float {
                 min: 0.0,
@@ -106,13 +118,13 @@ pub(super) fn smoothing() -> Vec<ParamInfo> {
             d.spread,
             "with --smooth: the noise's standard deviation, as a share of the picture's range",
         ),
-        param(
+        ParamInfo::new(
             "reduce",
-            ParamKind::Choice(&Reduce::NAMES),
+            ParamKind::choice(&Reduce::NAMES),
             d.reduce.name(),
             "with --smooth: how the maps of the draws become one",
         ),
-        param(
+        ParamInfo::new(
             "evaluations",
             ParamKind::Integer {
                 min: 16,
@@ -128,7 +140,7 @@ pub(super) fn smoothing() -> Vec<ParamInfo> {
 pub(super) fn path(rule: Value) -> Vec<ParamInfo> {
     let d = Quadrature::default();
     vec![
-        param(
+        ParamInfo::new(
             "steps",
             ParamKind::Integer {
                 min: 1,
@@ -137,27 +149,27 @@ pub(super) fn path(rule: Value) -> Vec<ParamInfo> {
             d.steps,
             "gradients on each path; with --smooth it asks for nested sampling",
         ),
-        param(
+        ParamInfo::new(
             "rule",
-            ParamKind::Choice(&Rule::NAMES),
+            ParamKind::choice(&Rule::NAMES),
             rule,
             "the quadrature of the path integral",
         ),
-        param(
+        ParamInfo::new(
             "weighting",
-            ParamKind::Choice(&Weighting::NAMES),
+            ParamKind::choice(&Weighting::NAMES),
             d.weighting.name(),
             "velocity: gradient times the path's velocity; idgi: the score's change on each step, shared out by the gradient's squares",
         ),
-        param(
+        ParamInfo::new(
             "tolerance",
             ParamKind::Float { min: 0.0, max: 1.0 },
             Value::Null,
             "stops early: at this gap of completeness, as a share of the scores' difference, with nodes where they are needed; with --smooth at this relative standard error",
         ),
-        param(
+        ParamInfo::new(
             "sampling",
-            ParamKind::Choice(&["joint", "nested"]),
+            ParamKind::choice(&["joint", "nested"]),
             Value::Null,
             "with --smooth: joint gives each gradient its own noise and position, nested each draw of noise all steps; joint unless steps are given",
         ),
@@ -166,7 +178,7 @@ pub(super) fn path(rule: Value) -> Vec<ParamInfo> {
 
 /// The parameter `baseline` of methods with a straight or similar path.
 pub(super) fn baseline() -> ParamInfo {
-    param(
+    ParamInfo::new(
         "baseline",
         ParamKind::Text,
         "black",
@@ -189,24 +201,31 @@ pub(super) fn joint(given: &Given) -> Joint {
     }
 }
 
-/// The method of this id.
+/// The method of this id among those of `all`.
+///
+/// # Errors
+/// [`ExplainError::UnknownMethod`] with the ids that exist.
+pub fn find<'a>(all: &'a [MethodInfo], id: &str) -> Result<&'a MethodInfo, ExplainError> {
+    let found = all.iter().find(|m| m.id == id);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|m| &*m.id).collect();
+        ExplainError::UnknownMethod {
+            id: id.chars().take(80).collect(),
+            known: known.join(", "),
+        }
+    })
+}
+
+/// The built-in method of this id.
 ///
 /// # Errors
 /// [`ExplainError::UnknownMethod`] with the ids that exist.
 pub fn info(id: &str) -> Result<MethodInfo, ExplainError> {
-    let all = list();
-    let known: Vec<&str> = all.iter().map(|m| m.id).collect();
-    let known = known.join(", ");
-    all.into_iter()
-        .find(|m| m.id == id)
-        .ok_or_else(|| ExplainError::UnknownMethod {
-            id: id.chars().take(80).collect(),
-            known,
-        })
+    find(&list(), id).cloned()
 }
 
-/// Makes a method from parameters as the command line gives them, smoothed by
-/// `smooth` draws where that is given.
+/// Makes a built-in method from parameters as the command line gives them,
+/// smoothed by `smooth` draws where that is given.
 ///
 /// # Errors
 /// When there is no such method or parameter, or a value does not fit.
@@ -221,36 +240,69 @@ pub fn build(
     params: &[(&str, &str)],
     smooth: Option<u64>,
 ) -> Result<Box<dyn Explainer>, ExplainError> {
-    let method = info(id)?;
-    let mut given = Given::default();
-    for (name, text) in params {
-        let info = method.param(name).ok_or_else(|| ExplainError::Conflict {
-            method: id.to_owned(),
-            message: match &method.params[..] {
+    info(id)?.build(params, smooth)
+}
+
+impl MethodInfo {
+    /// Makes the method from parameters as the command line gives them,
+    /// smoothed by `smooth` draws where that is given.
+    ///
+    /// # Errors
+    /// When there is no such parameter, or a value does not fit.
+    pub fn build(
+        &self,
+        params: &[(&str, &str)],
+        smooth: Option<u64>,
+    ) -> Result<Box<dyn Explainer>, ExplainError> {
+        let given = params.iter().map(|(name, text)| {
+            let info = self.known(name)?;
+            Ok(((*name).to_owned(), info.parse(&self.id, text)?))
+        });
+        self.make(&given.collect::<Result<_, ExplainError>>()?, smooth)
+    }
+
+    /// Makes the method from parameters as an object of JSON gives them.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_json(
+        &self,
+        params: &Parameters,
+        smooth: Option<u64>,
+    ) -> Result<Box<dyn Explainer>, ExplainError> {
+        let given = params.iter().map(|(name, value)| {
+            let info = self.known(name)?;
+            Ok((name.clone(), info.value(&self.id, value)?))
+        });
+        self.make(&given.collect::<Result<_, ExplainError>>()?, smooth)
+    }
+
+    fn known(&self, name: &str) -> Result<&ParamInfo, ExplainError> {
+        self.param(name).ok_or_else(|| {
+            let message = match &self.params[..] {
                 [] => format!("has no parameter `{name}`; it has none"),
                 known => {
-                    let known: Vec<&str> = known.iter().map(|p| p.name).collect();
+                    let known: Vec<&str> = known.iter().map(|p| &*p.name).collect();
                     format!("has no parameter `{name}`; it has {}", known.join(", "))
                 }
-            },
-        })?;
-        given.0.insert(info.name, info.parse(id, text)?);
+            };
+            conflict(&self.id, message)
+        })
     }
-    let samples = smooth.or(method.smooth).filter(|_| method.can_smooth());
-    let smoothing = samples
-        .map(|n| smooth_grad(&method, &given, n))
-        .transpose()?;
-    let alone = ["spread", "reduce", "evaluations", "sampling"];
-    if smoothing.is_none()
-        && method.can_smooth()
-        && let Some(name) = alone.iter().find(|n| given.0.contains_key(*n))
-    {
-        return Err(conflict(
-            id,
-            format!("`{name}` steers smoothing: give --smooth N with it"),
-        ));
+
+    fn make(&self, given: &Given, smooth: Option<u64>) -> Result<Box<dyn Explainer>, ExplainError> {
+        let samples = smooth.or(self.smooth).filter(|_| self.can_smooth());
+        let smoothing = samples.map(|n| smooth_grad(self, given, n)).transpose()?;
+        let alone = ["spread", "reduce", "evaluations", "sampling"];
+        if smoothing.is_none()
+            && self.can_smooth()
+            && let Some(name) = alone.iter().find(|n| given.has(n))
+        {
+            let message = format!("`{name}` steers smoothing: give --smooth N with it");
+            return Err(conflict(&self.id, message));
+        }
+        (self.build)(given, smoothing)
     }
-    (method.build)(&given, smoothing)
 }
 
 fn conflict(method: &str, message: impl Into<String>) -> ExplainError {
@@ -269,7 +321,7 @@ fn smooth_grad(
     let d = SmoothGrad::default();
     let reduce = given.text("reduce").and_then(Reduce::from_name);
     let reduce = reduce.unwrap_or(d.reduce);
-    let first = |names: &[&'static str]| names.iter().copied().find(|n| given.0.contains_key(n));
+    let first = |names: &[&'static str]| names.iter().copied().find(|n| given.has(n));
     let nested = match (
         first(&["steps", "rule", "weighting"]),
         given.text("sampling"),
@@ -284,7 +336,7 @@ fn smooth_grad(
     let sampling = match (nested, joint) {
         (Some(nested), Some(joint)) => {
             return Err(conflict(
-                method.id,
+                &method.id,
                 format!("`{nested}` asks for nested sampling and `{joint}` for joint: give one"),
             ));
         }
@@ -292,7 +344,7 @@ fn smooth_grad(
         (None, Some(joint)) => {
             if reduce != Reduce::Mean {
                 return Err(conflict(
-                    method.id,
+                    &method.id,
                     format!(
                         "`{joint}` asks for joint sampling, whose terms are no maps of their own: reduce={} needs sampling=nested",
                         reduce.name()
@@ -311,7 +363,8 @@ fn smooth_grad(
     })
 }
 
-pub(super) fn boxed<M: GradientMethod + 'static>(
+/// A gradient method as `--smooth` wants it.
+pub fn boxed<M: GradientMethod + 'static>(
     method: M,
     smoothing: Option<SmoothGrad>,
 ) -> Box<dyn Explainer> {

@@ -1,9 +1,11 @@
 use super::perturb::{HIDDEN, baseline_param, given_baseline, pixel_map, scores_of_masked};
-use super::{Baseline, MethodInfo, registry};
+use super::{Baseline, MethodInfo};
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamKind, Parameters, Request,
+    Attribution, Context, ExplainError, Explainer, Given, ModelInfo, ParamInfo, ParamKind,
+    Parameters, Request,
 };
 use limpid_tensor::{Tensor, philox};
+use std::sync::Arc;
 
 /// The random stream of masks.
 const STREAM: u32 = 3;
@@ -302,12 +304,14 @@ impl Explainer for Rise {
 pub(super) fn info() -> MethodInfo {
     let d = Rise::default();
     MethodInfo {
-        id: "rise",
-        kind: "perturbation",
-        output: "[H,W]",
-        summary: "the mean of random masks, each times the score of what it shows less the mean score",
+        id: "rise".into(),
+        kind: "perturbation".into(),
+        output: "[H,W]".into(),
+        summary:
+            "the mean of random masks, each times the score of what it shows less the mean score"
+                .into(),
         params: vec![
-            registry::param(
+            ParamInfo::new(
                 "masks",
                 ParamKind::Integer {
                     min: 2,
@@ -316,13 +320,13 @@ pub(super) fn info() -> MethodInfo {
                 d.masks,
                 "the number of masks",
             ),
-            registry::param(
+            ParamInfo::new(
                 "cells",
                 ParamKind::Integer { min: 1, max: 64 },
                 d.cells,
                 "rows, and columns, of a mask's cells",
             ),
-            registry::param(
+            ParamInfo::new(
                 "probability",
                 ParamKind::Float {
                     min: 0.01,
@@ -331,7 +335,7 @@ pub(super) fn info() -> MethodInfo {
                 d.probability,
                 "the probability with which a cell is shown",
             ),
-            registry::param(
+            ParamInfo::new(
                 "centred",
                 ParamKind::Bool,
                 d.centred,
@@ -340,7 +344,7 @@ pub(super) fn info() -> MethodInfo {
             baseline_param(),
         ],
         smooth: None,
-        build: |given, _| {
+        build: Arc::new(|given: &Given, _| {
             let d = Rise::default();
             Ok(Box::new(Rise {
                 masks: given.integer("masks").unwrap_or(d.masks),
@@ -349,7 +353,7 @@ pub(super) fn info() -> MethodInfo {
                 centred: given.bool("centred").unwrap_or(d.centred),
                 baseline: given_baseline("rise", given)?,
             }))
-        },
+        }),
     }
 }
 

@@ -3,10 +3,11 @@ use crate::estimators::{Sampling, run};
 use crate::params::Given;
 use crate::paths::Spectrum;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamKind, Parameters, Quadrature,
-    Request, Rule, SmoothGrad,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamInfo, ParamKind, Parameters,
+    Quadrature, Request, Rule, SmoothGrad,
 };
 use limpid_graph::passes;
+use std::sync::Arc;
 
 /// Spectral Integrated Gradients: gradients summed along the path on which the
 /// singular values of the picture's difference from a baseline are switched on,
@@ -120,15 +121,15 @@ pub(super) fn info() -> MethodInfo {
     let path = registry::path(Rule::default().name().into());
     let of_smoothing = |name: &str| name == "sampling";
     MethodInfo {
-        id: "sig",
-        kind: "path",
-        output: "[C,H,W]",
-        summary: "gradients summed while the singular values of the picture are switched on, the largest first; adds up to the difference of scores",
+        id: "sig".into(),
+        kind: "path".into(),
+        output: "[C,H,W]".into(),
+        summary: "gradients summed while the singular values of the picture are switched on, the largest first; adds up to the difference of scores".into(),
         params: [
-            path.into_iter().filter(|p| !of_smoothing(p.name)).collect(),
+            path.into_iter().filter(|p| !of_smoothing(&p.name)).collect(),
             vec![
                 registry::baseline(),
-                registry::param(
+                ParamInfo::new(
                     "overlap",
                     ParamKind::Float { min: 0.01, max: 1.0 },
                     d.overlap,
@@ -138,7 +139,7 @@ pub(super) fn info() -> MethodInfo {
         ]
         .concat(),
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

@@ -2,8 +2,8 @@ use super::perturb::{as_seen, pixel_map};
 use super::{Baseline, IntegratedGradients, MethodInfo, registry};
 use crate::regions::{Growth, xrai_merge, xrai_segments};
 use crate::{
-    Attribution, Context, Domain, ExplainError, Explainer, ModelInfo, ParamKind, Parameters,
-    Request,
+    Attribution, Context, Domain, ExplainError, Explainer, ModelInfo, ParamInfo, ParamKind,
+    Parameters, Request,
 };
 use std::sync::Arc;
 
@@ -187,18 +187,20 @@ const DEFAULT_BASE: &str = "black-and-white";
 /// `xrai`.
 pub(super) fn info() -> MethodInfo {
     MethodInfo {
-        id: "xrai",
-        kind: "region",
-        output: "[H,W]",
-        summary: "overlapping regions in the order of their mean attribution, which their pixels get",
+        id: "xrai".into(),
+        kind: "region".into(),
+        output: "[H,W]".into(),
+        summary:
+            "overlapping regions in the order of their mean attribution, which their pixels get"
+                .into(),
         params: vec![
-            registry::param(
+            ParamInfo::new(
                 "base",
                 ParamKind::Text,
                 DEFAULT_BASE,
                 "what attributes: black-and-white (the mean of integrated-gradients from both) or the id of a method whose maps are [C,H,W]",
             ),
-            registry::param(
+            ParamInfo::new(
                 "steps",
                 ParamKind::Integer {
                     min: 1,
@@ -207,13 +209,13 @@ pub(super) fn info() -> MethodInfo {
                 STEPS,
                 "with base=black-and-white: gradients from each of the two",
             ),
-            registry::param(
+            ParamInfo::new(
                 "algorithm",
-                ParamKind::Choice(&["full", "fast"]),
+                ParamKind::choice(&["full", "fast"]),
                 "full",
                 "full: the mean over a region's new pixels, again after each one that joins; fast: over all its pixels, once",
             ),
-            registry::param(
+            ParamInfo::new(
                 "area",
                 ParamKind::Float { min: 0.0, max: 1.0 },
                 1.0,
@@ -221,7 +223,7 @@ pub(super) fn info() -> MethodInfo {
             ),
         ],
         smooth: None,
-        build,
+        build: Arc::new(build),
     }
 }
 

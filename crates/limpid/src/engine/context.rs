@@ -7,12 +7,13 @@ use crate::session::{Progress, RunOptions};
 use crate::{Error, Image, Model};
 use limpid_device::{Buffer, HostData};
 use limpid_explain::{
-    Accumulation, Attentions, Context, Evaluations, ExplainError, Gradients, Integration,
-    LayerGradients, LayerVariants, ModelInfo, Objective, Pictures, Planner, Points, Reduce, Sample,
-    Vary, Visit, Weighted,
+    Accumulation, Attentions, Context, DeviceTensor, Evaluations, ExplainError, Gradients,
+    Integration, LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Objective, Passed,
+    Passes, Pictures, Planner, Points, Reduce, Sample, Vary, Visit, Weighted,
 };
 use limpid_graph::{Fact, Graph};
 use limpid_tensor::Tensor;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What an explainer sees of a session during one run.
@@ -332,8 +333,43 @@ impl Context for RunContext<'_> {
         Ok(found)
     }
 
-    fn run(&mut self, graph: Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>, ExplainError> {
-        Ok(self.engine.run(&graph, inputs)?)
+    fn upload(&mut self, tensor: &Tensor) -> Result<DeviceTensor, ExplainError> {
+        Ok(self.engine.upload_tensor(tensor)?)
+    }
+
+    fn download(&mut self, tensor: &DeviceTensor) -> Result<Tensor, ExplainError> {
+        Ok(self.engine.download_tensor(tensor)?)
+    }
+
+    fn compute(
+        &mut self,
+        graph: &Graph,
+        inputs: &[&DeviceTensor],
+    ) -> Result<Vec<DeviceTensor>, ExplainError> {
+        self.options.check()?;
+        Ok(self.engine.compute(graph, inputs)?)
+    }
+
+    fn noise(
+        &mut self,
+        pictures: &DeviceTensor,
+        noise: Noise,
+        draws: Range<u64>,
+    ) -> Result<DeviceTensor, ExplainError> {
+        Ok(self.engine.noise(pictures, noise, draws)?)
+    }
+
+    fn pass(&mut self, request: &Passes<'_>) -> Result<Passed, ExplainError> {
+        self.options.check()?;
+        let pictures = request.pictures.dims().first().map_or(0, |n| *n as u64);
+        self.expect(pictures);
+        let engine = self.engine;
+        let passed = engine.pass(request, |passes| self.advance(passes))?;
+        match request.objective {
+            Some(_) => self.evaluations.gradients += pictures,
+            None => self.evaluations.forwards += pictures,
+        }
+        Ok(passed)
     }
 
     fn picture(&mut self, path: &str) -> Result<Tensor, ExplainError> {
@@ -354,7 +390,24 @@ impl Context for RunContext<'_> {
         self.evaluations
     }
 
+    fn limits(&self) -> Limits {
+        self.engine.limits()
+    }
+
     fn check(&self) -> Result<(), ExplainError> {
         self.options.check()
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        self.progress = Progress { done, total };
+        if let Some(report) = self.options.progress {
+            report(self.progress);
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        if let Some(note) = self.options.note {
+            note(text);
+        }
     }
 }

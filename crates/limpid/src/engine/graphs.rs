@@ -41,6 +41,9 @@ pub(super) struct Evaluation {
     pub(super) roles: Vec<Role>,
 }
 
+/// The noise of SmoothGrad.
+pub(super) const NOISE: GaussianNoise = GaussianNoise { stream: 0 };
+
 fn batched(batch: usize, dims: &[usize]) -> Vec<usize> {
     [&[batch], dims].concat()
 }
@@ -62,7 +65,7 @@ pub(super) fn forward(
 }
 
 /// What an objective reads off the logits.
-fn read(graph: &mut Graph, logits: ValueId, readout: Readout) -> Result<ValueId, Error> {
+pub(super) fn read(graph: &mut Graph, logits: ValueId, readout: Readout) -> Result<ValueId, Error> {
     Ok(match readout {
         Readout::Logit => logits,
         Readout::Softmax => graph.push("probabilities", Softmax { axis: 1 }, &[logits])?[0],
@@ -85,6 +88,12 @@ fn repeated(graph: &mut Graph, value: ValueId, fact: &Fact) -> Result<ValueId, E
     } else {
         graph.push(name, Tile { repeats }, &[value])?[0]
     })
+}
+
+/// The same value, made by a node.
+pub(super) fn copied(graph: &mut Graph, v: ValueId) -> Result<ValueId, Error> {
+    let shape = graph.fact(v).shape.iter().map(|d| *d as i64).collect();
+    Ok(graph.push("copied", Reshape { shape }, &[v])?[0])
 }
 
 /// Copies nodes of `many` to the end of `one`, which begins with the same
@@ -155,10 +164,7 @@ pub(super) fn layer_gradients(
         let value = match mapped[g.index()] {
             // The gradient with respect to the scores is what they are weighted
             // by; outputs are made by nodes.
-            Copied::To(value) if value == cotangent => {
-                let shape = one.fact(value).shape.iter().map(|d| *d as i64).collect();
-                one.push("gradient", Reshape { shape }, &[value])?[0]
-            }
+            Copied::To(value) if value == cotangent => copied(&mut one, value)?,
             Copied::To(value) => value,
             _ => unreachable!("a gradient is made by the backward pass"),
         };
@@ -210,7 +216,6 @@ pub(super) fn evaluation(
     batch: usize,
     tail: Tail,
 ) -> Result<Evaluation, Error> {
-    const NOISE: GaussianNoise = GaussianNoise { stream: 0 };
     let dims = subject.image.dims();
     let mut graph = Graph::new();
     let mut roles = vec![Role::Image];

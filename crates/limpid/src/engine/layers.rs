@@ -138,7 +138,7 @@ impl Engine {
     }
 
     /// A graph that keeps these layers, and where they are.
-    fn places(&self, layers: &[String]) -> Result<(Arc<Graph>, Vec<ValueId>), Error> {
+    pub(super) fn places(&self, layers: &[String]) -> Result<(Arc<Graph>, Vec<ValueId>), Error> {
         let values = layers
             .iter()
             .map(|l| Ok(self.original.layer(l)?))

@@ -7,13 +7,14 @@ mod folder;
 mod graphs;
 mod layers;
 mod reducer;
+mod resident;
 pub(crate) mod workload;
 
 pub(crate) use context::RunContext;
 
 use crate::{Error, Model, SessionOptions};
 use limpid_device::{Buffer, Device, Executable, HostData};
-use limpid_explain::ModelInfo;
+use limpid_explain::{Limits, ModelInfo};
 use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::ops::HeatKernel;
 use limpid_graph::passes::{
@@ -216,6 +217,17 @@ impl Engine {
             }
         }
         Ok(batch)
+    }
+
+    /// What a run may take.
+    pub(crate) fn limits(&self) -> Limits {
+        let capabilities = self.device.capabilities();
+        let half = capabilities.memory.map(|bytes| bytes / 2);
+        Limits {
+            batch: self.options.batch.map_or(BATCH, |b| b as u64),
+            threads: capabilities.threads as u64,
+            bytes: self.options.memory.or(half).unwrap_or(1 << 30),
+        }
     }
 
     /// A buffer with these contents.

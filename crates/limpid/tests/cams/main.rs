@@ -103,7 +103,7 @@ fn close(what: &str, found: &[f32], expected: &[f64], bar: f64) {
 /// All of the family as the command line makes it.
 fn listed(layer: &str) -> Vec<Box<dyn Explainer>> {
     let cams = methods::list().into_iter().filter(|m| m.kind == "cam");
-    let made = cams.map(|m| methods::build(m.id, &[("layer", layer)], None).unwrap());
+    let made = cams.map(|m| m.build(&[("layer", layer)], None).unwrap());
     let made: Vec<_> = made.collect();
     assert_eq!(made.len(), 11);
     made

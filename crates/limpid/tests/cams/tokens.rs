@@ -125,7 +125,7 @@ fn rollout_divides_rows() {
 fn networks_without_attention_are_refused() {
     let (session, input, _) = small();
     for method in methods::list().iter().filter(|m| m.kind == "attention") {
-        let method = methods::build(method.id, &[], None).unwrap();
+        let method = method.build(&[], None).unwrap();
         let error = explain(&session, &input, &*method, &[0]).unwrap_err();
         let expected = matches!(&error, Error::Explain(ExplainError::NoAttention(_)));
         assert!(expected, "{}: {error}", method.id());

@@ -6,9 +6,10 @@ mod rollout;
 pub use relevance::{GradientXAttention, TransformerRelevance};
 pub use rollout::{AttentionRollout, Heads};
 
-use super::{MethodInfo, registry};
+use super::{Build, MethodInfo};
 use crate::{Attention, Attentions, Attribution, Domain, Evaluations, ExplainError};
 use limpid_tensor::Tensor;
+use std::sync::Arc;
 
 /// How much each token counts where the scores are read: the class token alone,
 /// or all of the picture's in equal parts.
@@ -89,12 +90,12 @@ pub(super) fn list() -> Vec<MethodInfo> {
 }
 
 /// A method of this family without parameters of its own.
-fn method(id: &'static str, summary: &'static str, build: registry::Build) -> MethodInfo {
+fn method(id: &'static str, summary: &'static str, build: Arc<Build>) -> MethodInfo {
     MethodInfo {
-        id,
-        kind: "attention",
-        output: "[h,w]",
-        summary,
+        id: id.into(),
+        kind: "attention".into(),
+        output: "[h,w]".into(),
+        summary: summary.into(),
         params: Vec::new(),
         smooth: None,
         build,

@@ -6,6 +6,7 @@ use crate::{
     Attention, Attentions, Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters,
     Request,
 };
+use std::sync::Arc;
 
 /// The mean over heads of the positive products of gradient and weight, `[T, T]`.
 fn positive_products(attention: &Attention, objective: usize) -> Vec<f64> {
@@ -143,7 +144,7 @@ pub(super) fn relevance() -> MethodInfo {
     method(
         "transformer-relevance",
         "attention weighted by the score's gradient, heads averaged over positive products, carried through all blocks; never negative",
-        |_, _| Ok(Box::new(TransformerRelevance)),
+        Arc::new(|_: &_, _| Ok(Box::new(TransformerRelevance))),
     )
 }
 
@@ -152,6 +153,6 @@ pub(super) fn gradient_x_attention() -> MethodInfo {
     method(
         "gradient-x-attention",
         "the last attention weighted by the score's gradient, heads averaged over positive products; never negative",
-        |_, _| Ok(Box::new(GradientXAttention)),
+        Arc::new(|_: &_, _| Ok(Box::new(GradientXAttention))),
     )
 }

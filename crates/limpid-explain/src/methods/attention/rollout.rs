@@ -1,9 +1,12 @@
 use super::{attribution, check_finite, method, read_out, times, tokens};
-use crate::methods::{MethodInfo, registry};
+use crate::Given;
+use crate::methods::MethodInfo;
 use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamKind, Parameters, Request,
+    Attribution, Context, ExplainError, Explainer, ModelInfo, ParamInfo, ParamKind, Parameters,
+    Request,
 };
 use limpid_tensor::Tensor;
+use std::sync::Arc;
 
 /// How the heads of an attention become one.
 ///
@@ -162,29 +165,33 @@ pub(super) fn info() -> MethodInfo {
     let summary = "the weights of all attentions with the residual connections, multiplied up, whatever the class; never negative";
     MethodInfo {
         params: vec![
-            registry::param(
+            ParamInfo::new(
                 "heads",
-                ParamKind::Choice(&Heads::NAMES),
+                ParamKind::choice(&Heads::NAMES),
                 d.heads.name(),
                 "how the heads of an attention become one",
             ),
-            registry::param(
+            ParamInfo::new(
                 "discard",
                 ParamKind::Float { min: 0.0, max: 1.0 },
                 d.discard,
                 "the share of each attention's weights, the least ones, that is left out",
             ),
         ],
-        ..method("attention-rollout", summary, |given, _| {
-            let d = AttentionRollout::default();
-            Ok(Box::new(AttentionRollout {
-                heads: given
-                    .text("heads")
-                    .and_then(Heads::from_name)
-                    .unwrap_or_default(),
-                discard: given.float("discard").unwrap_or(d.discard),
-            }))
-        })
+        ..method(
+            "attention-rollout",
+            summary,
+            Arc::new(|given: &Given, _| {
+                let d = AttentionRollout::default();
+                Ok(Box::new(AttentionRollout {
+                    heads: given
+                        .text("heads")
+                        .and_then(Heads::from_name)
+                        .unwrap_or_default(),
+                    discard: given.float("discard").unwrap_or(d.discard),
+                }))
+            }),
+        )
     }
 }
 

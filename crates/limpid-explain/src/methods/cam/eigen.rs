@@ -2,7 +2,6 @@
 
 use super::grid_map::extents;
 use super::{CamRule, GridMap, Listed, activations, by_gradients};
-use crate::methods::registry;
 use crate::params::Given;
 use crate::{Context, ExplainError, InputError, ParamInfo, ParamKind, Parameters, Request};
 use limpid_tensor::Tensor;
@@ -77,7 +76,7 @@ macro_rules! centred {
             const SUMMARY: &'static str = $summary;
 
             fn params() -> Vec<ParamInfo> {
-                vec![registry::param(
+                vec![ParamInfo::new(
                     "centre",
                     ParamKind::Bool,
                     true,

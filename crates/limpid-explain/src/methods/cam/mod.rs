@@ -26,7 +26,7 @@ pub use grid_map::GridMap;
 pub use recipro::{Kept, KeptCells, ReciproCam};
 pub use score::{MaskScores, ScoreCam};
 
-use super::{MethodInfo, registry};
+use super::MethodInfo;
 use crate::params::Given;
 use crate::{
     Attribution, Context, Domain, ExplainError, Explainer, ModelInfo, ParamInfo, ParamKind,
@@ -34,6 +34,7 @@ use crate::{
 };
 use limpid_tensor::Tensor;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What makes one class activation map different from others.
 pub trait CamRule: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
@@ -293,7 +294,7 @@ trait Listed: CamRule {
 
 /// What is known of the method by a rule.
 fn info<R: Listed>() -> MethodInfo {
-    let mut params = vec![registry::param(
+    let mut params = vec![ParamInfo::new(
         "layer",
         ParamKind::Text,
         Value::Null,
@@ -301,23 +302,23 @@ fn info<R: Listed>() -> MethodInfo {
     )];
     params.extend(R::RELU.map(|relu| {
         let help = "whether negative values are cut off";
-        registry::param("relu", ParamKind::Bool, relu, help)
+        ParamInfo::new("relu", ParamKind::Bool, relu, help)
     }));
-    params.push(registry::param(
+    params.push(ParamInfo::new(
         "fuse",
-        ParamKind::Choice(&Fuse::NAMES),
+        ParamKind::choice(&Fuse::NAMES),
         Fuse::default().name(),
         "how the maps of several layers are joined, each resized to the largest grid and divided by its largest absolute value before",
     ));
     params.extend(R::params());
     MethodInfo {
-        id: R::ID,
-        kind: "cam",
-        output: "[h,w]",
-        summary: R::SUMMARY,
+        id: R::ID.into(),
+        kind: "cam".into(),
+        output: "[h,w]".into(),
+        summary: R::SUMMARY.into(),
         params,
         smooth: None,
-        build: build::<R>,
+        build: Arc::new(build::<R>),
     }
 }
 

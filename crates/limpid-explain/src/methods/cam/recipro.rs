@@ -1,6 +1,5 @@
 use super::grid_map::extents;
 use super::{CamRule, GridMap, Listed, activations};
-use crate::methods::registry;
 use crate::params::Given;
 use crate::{Context, ExplainError, LayerVariants, ParamInfo, ParamKind, Parameters, Request};
 use limpid_tensor::Tensor;
@@ -136,9 +135,9 @@ impl Listed for KeptCells {
     const SUMMARY: &'static str = "for each cell of a layer the score when everything else there is set to zero; the score itself, so negative values are kept (relu=true cuts them off)";
 
     fn params() -> Vec<ParamInfo> {
-        vec![registry::param(
+        vec![ParamInfo::new(
             "mask",
-            ParamKind::Choice(&Kept::NAMES),
+            ParamKind::choice(&Kept::NAMES),
             Kept::default().name(),
             "what is kept: the cell and, weaker, its eight neighbours, or the cell alone",
         )]

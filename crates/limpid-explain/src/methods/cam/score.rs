@@ -1,8 +1,8 @@
 use super::channels::weighted_sum;
 use super::grid_map::channels;
 use super::{CamRule, GridMap, Listed, activations};
+use crate::methods::Baseline;
 use crate::methods::perturb::{HIDDEN, baseline_param, given_baseline, scores_of_masked};
-use crate::methods::{Baseline, registry};
 use crate::params::Given;
 use crate::{Context, ExplainError, ParamInfo, ParamKind, Parameters, Request};
 use limpid_tensor::Tensor;
@@ -164,7 +164,7 @@ impl Listed for MaskScores {
 
     fn params() -> Vec<ParamInfo> {
         vec![
-            registry::param(
+            ParamInfo::new(
                 "channels",
                 ParamKind::Integer {
                     min: 1,
