@@ -80,6 +80,19 @@ pub struct Attribution {
 }
 
 impl Attribution {
+    /// A signed map without a standard error, of a method without completeness.
+    #[must_use]
+    pub fn new(map: Tensor, domain: Domain, evaluations: Evaluations) -> Self {
+        Self {
+            map,
+            domain,
+            standard_error: None,
+            signed: true,
+            completeness: None,
+            evaluations,
+        }
+    }
+
     /// The L2 norm of the standard error over that of the map.
     #[must_use]
     pub fn relative_standard_error(&self) -> Option<f64> {

@@ -337,6 +337,19 @@ pub struct Passes<'a> {
     pub layers: &'a [String],
 }
 
+impl<'a> Passes<'a> {
+    /// A forward pass of pictures, without layers.
+    #[must_use]
+    pub fn of(pictures: &'a DeviceTensor) -> Self {
+        Self {
+            pictures,
+            objective: None,
+            rule: Rule::Standard,
+            layers: &[],
+        }
+    }
+}
+
 /// What pictures became on their way through the model.
 #[derive(Debug, Clone)]
 pub struct Passed {

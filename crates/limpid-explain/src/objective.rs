@@ -57,6 +57,15 @@ impl Objective {
         }
     }
 
+    /// A weighted sum over classes.
+    #[must_use]
+    pub fn weighted(weights: Vec<(usize, f32)>) -> Self {
+        Self {
+            weights,
+            readout: Readout::Logit,
+        }
+    }
+
     /// The same classes, read off in another way.
     #[must_use]
     pub fn read_as(mut self, readout: Readout) -> Self {

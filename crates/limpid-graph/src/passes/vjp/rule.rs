@@ -1,7 +1,9 @@
 use crate::GraphError;
+use serde::{Deserialize, Serialize};
 
 /// How operators hand a cotangent on to their inputs.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rule {
     /// The derivative.
@@ -28,12 +30,14 @@ pub enum Rule {
     /// DeepLift with the rescale rule (Shrikumar et al., 2017): multipliers,
     /// which times the difference to a baseline sum to the difference of the
     /// scores. Needs a baseline: [`vjp_with_baseline`](super::vjp_with_baseline).
+    #[serde(rename = "deeplift")]
     DeepLift,
 }
 
 /// A rule for the layers with weights, in layer-wise relevance propagation. Of
 /// an output z = Σ w x + b, input i gets the share of its contribution.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LayerRule {
     /// w x / z with this number, positive, added to z's magnitude (Bach et al.,
@@ -66,7 +70,8 @@ pub enum LayerRule {
 /// let lrp = Lrp { dense: LayerRule::Gamma(0.1), ..Lrp::epsilon_plus_flat() };
 /// assert_eq!(lrp.first, Some(LayerRule::Flat));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Lrp {
     /// The rule of a layer with weights that none precedes, if it has its own.
     pub first: Option<LayerRule>,

@@ -1,0 +1,306 @@
+//! A job: one explanation by a plugin, and what belongs to it.
+
+use crate::library::capability_names;
+use limpid_explain::{Attribution, Context, DeviceTensor, ExplainError, Pictures};
+use limpid_plugin_abi as abi;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What goes wrong in a service.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// What the service itself reports.
+    Explain(ExplainError),
+    /// A breach of the interface's rules.
+    Rule(abi::limpid_status, String),
+    /// A callback of the plugin ended with this status.
+    Callback(abi::limpid_status),
+}
+
+impl<E: Into<ExplainError>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Explain(error.into())
+    }
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> Fault {
+    Fault::Rule(abi::LIMPID_INVALID, message.into())
+}
+
+/// What a map must look like.
+pub(crate) struct Expected {
+    /// How many there are to be.
+    pub(crate) maps: usize,
+    /// The picture, `[C, H, W]`.
+    pub(crate) dims: [usize; 3],
+    /// What the method says of its output.
+    pub(crate) output: String,
+}
+
+/// One explanation by a plugin.
+pub(crate) struct Job {
+    id: u64,
+    /// The capabilities that the method has declared.
+    uses: u64,
+    /// The context, but while a service uses it.
+    context: Cell<Option<NonNull<dyn Context>>>,
+    tensors: RefCell<HashMap<abi::limpid_tensor, DeviceTensor>>,
+    bytes: Cell<u64>,
+    most_bytes: u64,
+    pub(crate) pictures: RefCell<HashMap<abi::limpid_pictures, std::sync::Arc<dyn Pictures>>>,
+    next: Cell<u64>,
+    /// What the last service that failed said: the status, the words and, where
+    /// it was an error of the host's, that.
+    failed: RefCell<Option<(String, Option<ExplainError>)>>,
+    /// What the plugin said.
+    said: RefCell<Option<String>>,
+    pub(crate) expected: Expected,
+    pub(crate) maps: RefCell<Vec<Attribution>>,
+}
+
+thread_local! {
+    /// The jobs that this thread runs; the last is the innermost.
+    static RUNNING: RefCell<Vec<Rc<Job>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The jobs of all threads, and how often each was called by a wrong one.
+static STRAYS: Mutex<Option<HashMap<u64, u64>>> = Mutex::new(None);
+
+static NEXT_JOB: AtomicU64 = AtomicU64::new(1);
+
+fn strays<R>(work: impl FnOnce(&mut HashMap<u64, u64>) -> R) -> R {
+    let mut strays = STRAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    work(strays.get_or_insert_default())
+}
+
+/// How a job has ended, besides what the plugin returned.
+pub(crate) struct Ended {
+    pub(crate) maps: Vec<Attribution>,
+    /// What the plugin or, where it said nothing, the last failed service said.
+    pub(crate) words: Option<String>,
+    /// The error of the last failed service.
+    pub(crate) error: Option<ExplainError>,
+    pub(crate) leaked: usize,
+    pub(crate) strays: u64,
+}
+
+/// Lets `work` call services of a job, by its number.
+pub(crate) fn run<R>(
+    cx: &mut dyn Context,
+    uses: u64,
+    expected: Expected,
+    work: impl FnOnce(&Job) -> R,
+) -> (R, Ended) {
+    /// Takes the job off its thread's list, however `work` ends.
+    struct Over(u64);
+    impl Drop for Over {
+        fn drop(&mut self) {
+            RUNNING.with_borrow_mut(|jobs| jobs.retain(|j| j.id != self.0));
+        }
+    }
+    let id = NEXT_JOB.fetch_add(1, Ordering::Relaxed);
+    let most_bytes = cx.limits().bytes;
+    // SAFETY: the lifetime is dropped from the type alone: the pointer is used
+    // while `cx` is borrowed, since the job leaves the list before that ends and
+    // the job's number is all that anybody else has of it.
+    let context = unsafe {
+        std::mem::transmute::<NonNull<dyn Context + '_>, NonNull<dyn Context + 'static>>(
+            NonNull::from(cx),
+        )
+    };
+    let job = Rc::new(Job {
+        id,
+        uses,
+        context: Cell::new(Some(context)),
+        tensors: RefCell::default(),
+        bytes: Cell::new(0),
+        most_bytes,
+        pictures: RefCell::default(),
+        next: Cell::new(1),
+        failed: RefCell::default(),
+        said: RefCell::default(),
+        expected,
+        maps: RefCell::default(),
+    });
+    strays(|s| s.insert(id, 0));
+    RUNNING.with_borrow_mut(|jobs| jobs.push(Rc::clone(&job)));
+    let result = {
+        let _over = Over(id);
+        work(&job)
+    };
+    let strays = strays(|s| s.remove(&id)).unwrap_or(0);
+    let (failed, error) = job.failed.take().unzip();
+    let ended = Ended {
+        maps: job.maps.take(),
+        words: job.said.take().or(failed).filter(|w| !w.is_empty()),
+        error: error.flatten(),
+        leaked: job.tensors.borrow().len(),
+        strays,
+    };
+    (result, ended)
+}
+
+/// The job of this number, if this thread runs it.
+pub(crate) fn find(id: abi::limpid_job) -> Option<Rc<Job>> {
+    let found = RUNNING.with_borrow(|jobs| jobs.iter().rfind(|j| j.id == id).cloned());
+    if found.is_none() {
+        strays(|s| s.get_mut(&id).map(|n| *n += 1));
+    }
+    found
+}
+
+/// What anybody is told who is not the job's thread.
+pub(crate) const STRAY: &str =
+    "a service was called by a thread that does not run the job, or after the job had ended";
+
+/// Runs a service that needs no context.
+pub(crate) fn light(
+    id: abi::limpid_job,
+    work: impl FnOnce(&Job) -> Result<(), Fault>,
+) -> abi::limpid_status {
+    let Some(job) = find(id) else {
+        return abi::LIMPID_WRONG_THREAD;
+    };
+    let done = catch_unwind(AssertUnwindSafe(|| work(&job)));
+    job.status(done)
+}
+
+/// Runs a service with the job's context, which needs a capability.
+pub(crate) fn service(
+    id: abi::limpid_job,
+    needs: u64,
+    work: impl FnOnce(&Job, &mut dyn Context) -> Result<(), Fault>,
+) -> abi::limpid_status {
+    light(id, |job| {
+        if needs & !job.uses != 0 {
+            let names = capability_names(needs);
+            let message = format!("the method has not declared that it uses {names}");
+            return Err(Fault::Rule(abi::LIMPID_UNSUPPORTED, message));
+        }
+        job.with_context(|cx| work(job, cx))
+    })
+}
+
+impl Job {
+    pub(crate) fn id(&self) -> abi::limpid_job {
+        self.id
+    }
+
+    /// Hands out the context; nobody else has it meanwhile.
+    pub(crate) fn with_context<R>(
+        &self,
+        work: impl FnOnce(&mut dyn Context) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        /// Puts the context back, however `work` ends.
+        struct Back<'a>(&'a Job, NonNull<dyn Context>);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.context.set(Some(self.1));
+            }
+        }
+        let Some(context) = self.context.take() else {
+            let message = "a service that runs the model was called from a callback of another";
+            return Err(Fault::Rule(abi::LIMPID_BUSY, message.into()));
+        };
+        let mut back = Back(self, context);
+        // SAFETY: the context is borrowed for as long as the job runs, and was
+        // taken out of its place, so this is the one reference to it.
+        work(unsafe { back.1.as_mut() })
+    }
+
+    /// The status of a service, whose words are kept.
+    fn status(&self, done: std::thread::Result<Result<(), Fault>>) -> abi::limpid_status {
+        let (status, words, error) = match done {
+            Ok(Ok(())) => return abi::LIMPID_OK,
+            Ok(Err(Fault::Callback(status))) => (status, String::new(), None),
+            Ok(Err(Fault::Rule(status, words))) => (status, words, None),
+            Ok(Err(Fault::Explain(error))) => {
+                let words = error.to_string();
+                (status_of(&error), words, Some(error))
+            }
+            Err(panic) => {
+                let words = panic.downcast_ref::<String>().cloned();
+                let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+                let words = words.or(text).unwrap_or_default();
+                (
+                    abi::LIMPID_PANIC,
+                    format!("the host panicked: {words}"),
+                    None,
+                )
+            }
+        };
+        *self.failed.borrow_mut() = Some((words, error));
+        status
+    }
+
+    /// The words of the last service that failed.
+    pub(crate) fn last_words(&self) -> String {
+        let failed = self.failed.borrow();
+        failed.as_ref().map_or_else(String::new, |(w, _)| w.clone())
+    }
+
+    /// What the plugin says went wrong.
+    pub(crate) fn say(&self, words: String) {
+        *self.said.borrow_mut() = Some(words);
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    /// Whether so many bytes more may be taken.
+    pub(crate) fn room(&self, bytes: u64) -> Result<(), Fault> {
+        let all = self.bytes.get().saturating_add(bytes);
+        if all <= self.most_bytes {
+            return Ok(());
+        }
+        let message = format!(
+            "tensors of {all} bytes were asked for; a job may have {} (--memory)",
+            self.most_bytes
+        );
+        Err(Fault::Rule(abi::LIMPID_OUT_OF_MEMORY, message))
+    }
+
+    /// A number for a tensor, which the job now keeps.
+    pub(crate) fn keep(&self, tensor: DeviceTensor) -> Result<abi::limpid_tensor, Fault> {
+        self.room(tensor.bytes())?;
+        self.bytes.set(self.bytes.get() + tensor.bytes());
+        let id = self.number();
+        self.tensors.borrow_mut().insert(id, tensor);
+        Ok(id)
+    }
+
+    pub(crate) fn tensor(&self, id: abi::limpid_tensor) -> Result<DeviceTensor, Fault> {
+        let found = self.tensors.borrow().get(&id).cloned();
+        found.ok_or_else(|| invalid(format!("the job has no tensor {id}: was it released?")))
+    }
+
+    pub(crate) fn release(&self, id: abi::limpid_tensor) -> Result<(), Fault> {
+        let tensor = self.tensor(id)?;
+        self.bytes.set(self.bytes.get() - tensor.bytes());
+        self.tensors.borrow_mut().remove(&id);
+        Ok(())
+    }
+}
+
+/// The status that tells a plugin of an error.
+fn status_of(error: &ExplainError) -> abi::limpid_status {
+    match error {
+        ExplainError::Cancelled => abi::LIMPID_CANCELLED,
+        ExplainError::Tensor(_) => abi::LIMPID_OUT_OF_MEMORY,
+        ExplainError::Parameter { .. }
+        | ExplainError::Conflict { .. }
+        | ExplainError::Input(_)
+        | ExplainError::NotSpatial { .. }
+        | ExplainError::Graph(_)
+        | ExplainError::Shape { .. }
+        | ExplainError::Baseline { .. } => abi::LIMPID_INVALID,
+        ExplainError::NoAttention(_) | ExplainError::NoCamLayer { .. } => abi::LIMPID_UNSUPPORTED,
+        _ => abi::LIMPID_FAILED,
+    }
+}

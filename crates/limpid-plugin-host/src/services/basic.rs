@@ -1,0 +1,108 @@
+//! What concerns the job itself.
+
+use crate::job::{Fault, STRAY, find, invalid, service};
+use limpid_plugin_abi as abi;
+use std::ffi::c_void;
+
+pub(super) unsafe extern "C" fn last_error(job: abi::limpid_job, out: abi::limpid_sink) {
+    let words = find(job).map_or_else(|| STRAY.to_owned(), |job| job.last_words());
+    // SAFETY: the sink was passed to this function.
+    unsafe { out.put(&words) }
+}
+
+pub(super) unsafe extern "C" fn set_error(job: abi::limpid_job, text: abi::limpid_str) {
+    if let Some(job) = find(job) {
+        // SAFETY: the text is borrowed until this returns.
+        let text = unsafe { text.get() }.unwrap_or("its error is no text in UTF-8");
+        job.say(text.chars().take(4096).collect());
+    }
+}
+
+pub(super) unsafe extern "C" fn is_cancelled(job: abi::limpid_job) -> u32 {
+    let Some(job) = find(job) else {
+        return 1;
+    };
+    // While a service runs it is the service that ends a cancelled run.
+    let checked = job.with_context(|cx| Ok(cx.check().is_err()));
+    u32::from(checked.unwrap_or(false))
+}
+
+pub(super) unsafe extern "C" fn progress(job: abi::limpid_job, done: u64, total: u64) {
+    if let Some(job) = find(job) {
+        // While a service runs it is the service that reports.
+        let _ = job.with_context(|cx| {
+            cx.progress(done, total);
+            Ok(())
+        });
+    }
+}
+
+pub(super) unsafe extern "C" fn log(job: abi::limpid_job, level: u32, text: abi::limpid_str) {
+    if level != abi::LIMPID_NOTE {
+        return;
+    }
+    // SAFETY: the text is borrowed until this returns.
+    let text = unsafe { text.get() }.unwrap_or_default();
+    let text: String = text.chars().take(4096).collect();
+    if let Some(job) = find(job) {
+        let _ = job.with_context(|cx| {
+            cx.note(&text);
+            Ok(())
+        });
+    }
+}
+
+pub(super) unsafe extern "C" fn evaluations(
+    job: abi::limpid_job,
+    out: *mut abi::limpid_evaluations,
+) -> abi::limpid_status {
+    service(job, 0, |_, cx| {
+        if out.is_null() {
+            return Err(invalid("no room for the evaluations"));
+        }
+        let found = cx.evaluations();
+        let found = abi::limpid_evaluations {
+            gradients: found.gradients,
+            forwards: found.forwards,
+        };
+        // SAFETY: there is room for the struct.
+        unsafe { out.write(found) };
+        Ok(())
+    })
+}
+
+pub(super) unsafe extern "C" fn limits(
+    job: abi::limpid_job,
+    out: *mut abi::limpid_limits,
+) -> abi::limpid_status {
+    service(job, 0, |_, cx| {
+        let found = cx.limits();
+        let found = abi::limpid_limits {
+            head: abi::limpid_head::default(),
+            batch: found.batch,
+            threads: found.threads,
+            bytes: found.bytes,
+        };
+        // SAFETY: `out` is null or has a head that tells its size.
+        match unsafe { abi::fill(out, &found) } {
+            true => Ok(()),
+            false => Err(invalid("limits without a head")),
+        }
+    })
+}
+
+pub(super) unsafe extern "C" fn get_extension(id: abi::limpid_str) -> *const c_void {
+    // SAFETY: the text is borrowed until this returns.
+    match unsafe { id.get() } {
+        Some(abi::LIMPID_ATTENTIONS) => (&raw const super::layers::ATTENTIONS).cast(),
+        _ => std::ptr::null(),
+    }
+}
+
+/// What a callback of the plugin has answered.
+pub(super) fn answered(status: abi::limpid_status) -> Result<(), Fault> {
+    match status {
+        abi::LIMPID_OK => Ok(()),
+        status => Err(Fault::Callback(status)),
+    }
+}

@@ -1,0 +1,164 @@
+//! Layers and attentions.
+
+use super::basic::answered;
+use super::tensors::hand_host;
+use super::{image, list, objectives, room, table, words};
+use crate::job::{Fault, invalid, service};
+use limpid_explain::{LayerVariants, ModelInfo, Objective};
+use limpid_plugin_abi as abi;
+use limpid_tensor::Tensor;
+use std::ffi::c_void;
+
+const LAYERS: u64 = abi::LIMPID_CAN_READ_LAYERS;
+
+/// A picture, layers and objectives of a request.
+struct At {
+    image: Tensor,
+    layers: Vec<String>,
+    objectives: Vec<Objective>,
+}
+
+impl At {
+    /// # Safety
+    /// The struct and what it points to live until the service returns.
+    unsafe fn read(from: *const abi::limpid_layers, model: &ModelInfo) -> Result<Self, Fault> {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let at = table("request", from)?;
+            let names = list("layers", at.layers, at.layer_count)?.iter();
+            let names = names.map(|n| words("a layer's name", *n).map(str::to_owned));
+            Ok(Self {
+                image: image(at.picture, at.shape, model)?,
+                layers: names.collect::<Result<_, _>>()?,
+                objectives: objectives(at.objectives, at.objective_count, model.classes)?,
+            })
+        }
+    }
+}
+
+pub(super) unsafe extern "C" fn layer_gradients(
+    job: abi::limpid_job,
+    request: *const abi::limpid_layers,
+    activations: *mut abi::limpid_tensor,
+    gradients: *mut abi::limpid_tensor,
+) -> abi::limpid_status {
+    service(job, LAYERS, |job, cx| {
+        // SAFETY: the request and what it points to live until this returns;
+        // there is room for so many tensors.
+        unsafe {
+            let at = At::read(request, cx.model())?;
+            let (layers, scores) = (at.layers.len(), at.objectives.len());
+            let activations = room("activations", activations, layers)?;
+            let gradients = room("gradients", gradients, layers * scores)?;
+            let found = cx.layer_gradients(&at.image, &at.layers, &at.objectives)?;
+            for (i, layer) in found.iter().enumerate() {
+                hand_host(job, cx, &layer.activation, &raw mut activations[i])?;
+                for (j, gradient) in layer.gradients.iter().enumerate() {
+                    hand_host(job, cx, gradient, &raw mut gradients[i * scores + j])?;
+                }
+            }
+            Ok(())
+        }
+    })
+}
+
+pub(super) unsafe extern "C" fn layer_scores(
+    job: abi::limpid_job,
+    request: *const abi::limpid_variants,
+    out: *mut f64,
+    len: u64,
+) -> abi::limpid_status {
+    service(job, LAYERS, |_, cx| {
+        // SAFETY: the request and what it points to live until this returns.
+        unsafe {
+            let request = table("request", request)?;
+            let at = At::read(request.at, cx.model())?;
+            let [layer] = &at.layers[..] else {
+                return Err(invalid(format!(
+                    "{} layers in place of one",
+                    at.layers.len()
+                )));
+            };
+            let wanted = request.count.saturating_mul(at.objectives.len() as u64);
+            if wanted != len || usize::try_from(len).is_err() {
+                return Err(invalid(format!("room for {len} of {wanted} scores")));
+            }
+            let room = room("scores", out, len as usize)?;
+            let vary = request.vary.ok_or_else(|| invalid("no function `vary`"))?;
+            let mut answer = abi::LIMPID_OK;
+            let found = cx.layer_scores(
+                &LayerVariants {
+                    image: &at.image,
+                    layer,
+                    objectives: &at.objectives,
+                    count: request.count as usize,
+                },
+                &mut |i, cells| {
+                    if answer == abi::LIMPID_OK {
+                        let (data, len) = (cells.as_mut_ptr(), cells.len() as u64);
+                        answer = vary(request.object, i as u64, data, len);
+                    }
+                },
+            );
+            answered(answer)?;
+            room.copy_from_slice(&found?);
+            Ok(())
+        }
+    })
+}
+
+/// The extension `limpid.attentions/1`.
+pub(super) static ATTENTIONS: abi::limpid_attentions = abi::limpid_attentions {
+    head: abi::limpid_head::of::<abi::limpid_attentions>(),
+    read: Some(attentions),
+};
+
+unsafe extern "C" fn attentions(
+    job: abi::limpid_job,
+    request: *const abi::limpid_layers,
+    tokens: *mut abi::limpid_tokens,
+    object: *mut c_void,
+    each: Option<abi::limpid_each_attention>,
+) -> abi::limpid_status {
+    let mut tensors = Vec::new();
+    let status = service(job, abi::LIMPID_CAN_READ_ATTENTIONS, |job, cx| {
+        // SAFETY: the request and what it points to live until this returns.
+        unsafe {
+            let at = At::read(request, cx.model())?;
+            let found = cx.attentions(&at.image, &at.objectives)?;
+            let place = abi::limpid_tokens {
+                head: abi::limpid_head::default(),
+                before: found.before as u64,
+                rows: found.rows as u64,
+                columns: found.columns as u64,
+                class_token: u64::from(found.class_token),
+            };
+            if !abi::fill(tokens, &place) {
+                return Err(invalid("no room for the tokens' place"));
+            }
+            for layer in &found.layers {
+                let mut ids = vec![0; 1 + layer.gradients.len()];
+                hand_host(job, cx, &layer.weights, &raw mut ids[0])?;
+                for (to, gradient) in ids[1..].iter_mut().zip(&layer.gradients) {
+                    hand_host(job, cx, gradient, to)?;
+                }
+                tensors.push(ids);
+            }
+            Ok(())
+        }
+    });
+    let Some(each) = each.filter(|_| status == abi::LIMPID_OK) else {
+        return status;
+    };
+    // The context is back in its place, so that the plugin can read the tensors.
+    for ids in &tensors {
+        let gradients = &ids[1..];
+        // SAFETY: the numbers live until the call returns; the object is the
+        // plugin's.
+        let status = unsafe { each(object, ids[0], gradients.as_ptr(), gradients.len() as u64) };
+        if status != abi::LIMPID_OK {
+            return status;
+        }
+    }
+    status
+}

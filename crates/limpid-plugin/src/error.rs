@@ -1,0 +1,45 @@
+use limpid_explain::ExplainError;
+use limpid_plugin_abi as abi;
+
+/// A service of the host that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// One of the interface's `LIMPID_...` constants.
+    pub status: abi::limpid_status,
+    /// The host's sentence.
+    pub message: String,
+}
+
+impl HostError {
+    pub(crate) fn missing(service: &str) -> ExplainError {
+        ExplainError::Run(Box::new(Self {
+            status: abi::LIMPID_UNSUPPORTED,
+            message: format!("this version of Limpid has no service `{service}` for plugins"),
+        }))
+    }
+}
+
+/// The status that tells the host of an error.
+pub(crate) fn status_of(error: &ExplainError) -> abi::limpid_status {
+    match error {
+        ExplainError::Cancelled => abi::LIMPID_CANCELLED,
+        ExplainError::Run(inner) => inner
+            .downcast_ref::<HostError>()
+            .map_or(abi::LIMPID_FAILED, |e| e.status),
+        ExplainError::Tensor(_) => abi::LIMPID_OUT_OF_MEMORY,
+        ExplainError::Parameter { .. }
+        | ExplainError::Conflict { .. }
+        | ExplainError::UnknownMethod { .. }
+        | ExplainError::Foreign
+        | ExplainError::Shape { .. } => abi::LIMPID_INVALID,
+        _ => abi::LIMPID_FAILED,
+    }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}
