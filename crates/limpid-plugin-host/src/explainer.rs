@@ -2,11 +2,12 @@
 
 use crate::job::{self, Ended, Expected};
 use crate::library::{Inner, Instance, Method};
-use crate::services::{ModelTable, ObjectiveTable, sink};
+use crate::services::ModelTable;
 use limpid_explain::{
     Attribution, Context, Evaluations, ExplainError, Explainer, Given, ModelInfo, Parameters,
     Request,
 };
+use limpid_plugin::table::{Objectives, sink};
 use limpid_plugin_abi as abi;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -206,7 +207,7 @@ impl Explainer for PluginExplainer {
         let explain = unsafe { abi::read(instance.0) }.and_then(|i| i.explain);
         let explain = explain.ok_or_else(|| self.broken("has no function `explain`"))?;
         let model = ModelTable::new(cx.model());
-        let objectives = ObjectiveTable::new(request.objectives);
+        let objectives = Objectives::of(request.objectives);
         let picture = request
             .image
             .clone()

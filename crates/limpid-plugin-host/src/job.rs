@@ -2,6 +2,7 @@
 
 use crate::library::capability_names;
 use limpid_explain::{Attribution, Context, DeviceTensor, ExplainError, Pictures};
+use limpid_plugin::table::panic_message;
 use limpid_plugin_abi as abi;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -224,9 +225,7 @@ impl Job {
                 (status_of(&error), words, Some(error))
             }
             Err(panic) => {
-                let words = panic.downcast_ref::<String>().cloned();
-                let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-                let words = words.or(text).unwrap_or_default();
+                let words = panic_message(&*panic);
                 (
                     abi::LIMPID_PANIC,
                     format!("the host panicked: {words}"),

@@ -5,6 +5,7 @@ use crate::manifest::is_id;
 use crate::{Manifest, PluginError, services};
 use limpid_explain::ParamInfo;
 use limpid_explain::methods::MethodInfo;
+use limpid_plugin::table::sink;
 use limpid_plugin_abi as abi;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ impl Plugin {
         let mut words = String::new();
         // SAFETY: the host's table lives as long as the process, the sink until
         // the call returns.
-        let table = unsafe { entry(host, services::sink(&mut words)) };
+        let table = unsafe { entry(host, sink(&mut words)) };
         // SAFETY: what the entry returns is null or a table.
         let table = unsafe { abi::read(table) }.ok_or_else(|| match words.is_empty() {
             true => broken("it refuses this host without a reason".into()),

@@ -2,6 +2,7 @@
 
 use limpid_explain::{ExplainError, Fragment, Path, Sample};
 use limpid_graph::{Fact, Graph, ValueId, text};
+use limpid_plugin::table::sink;
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
@@ -74,7 +75,7 @@ impl PluginPath {
         let text = match self.table.build {
             Some(build) => {
                 let dims: Vec<u64> = x.shape.iter().map(|d| *d as u64).collect();
-                let sink = crate::services::sink(&mut made);
+                let sink = sink(&mut made);
                 // SAFETY: the arrays and the sink live until the call returns;
                 // the thread is the plugin's.
                 let status = unsafe {

@@ -1,16 +1,17 @@
 //! The host's services as a [`Context`].
 
+use crate::callbacks::{each_attention, next, sample, vary, visit};
 use crate::error::HostError;
 use crate::path::{Callback, extents, picture_extents, rule, with_subject};
+use crate::table::{Objectives, sink};
 use limpid_explain::{
-    Accumulation, Attention, Attentions, Context, DeviceTensor, Evaluations, ExplainError,
-    Gradients, Integration, LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Objective,
-    Passed, Passes, Pictures, Planner, Points, Readout, Reduce, Sample, Vary, Visit, Weighted,
+    Accumulation, Attentions, Context, DeviceTensor, Evaluations, ExplainError, Gradients,
+    Integration, LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Objective, Passed,
+    Passes, Pictures, Planner, Points, Reduce, Sample, Vary, Visit,
 };
 use limpid_graph::{Graph, text};
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
-use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ impl Job {
     }
 
     /// The numbers of a tensor that the host has made.
-    fn fetch(self, id: abi::limpid_tensor) -> Result<Tensor, ExplainError> {
+    pub(crate) fn fetch(self, id: abi::limpid_tensor) -> Result<Tensor, ExplainError> {
         self.read(&self.tensor(id)?)
     }
 
@@ -72,23 +73,6 @@ impl Job {
         // SAFETY: `out` has room for `len` numbers.
         self.check(unsafe { read(self.id, handle(tensor)?, out, len) })?;
         Ok(numbers)
-    }
-}
-
-/// A sink that appends to a string.
-pub(crate) fn sink(text: &mut String) -> abi::limpid_sink {
-    unsafe extern "C" fn write(target: *mut c_void, text: abi::limpid_str) {
-        // SAFETY: `target` is the string of `sink`, which outlives the call
-        // that it was passed to; the text is borrowed.
-        unsafe {
-            if let Some(text) = text.get() {
-                (*target.cast::<String>()).push_str(text);
-            }
-        }
-    }
-    abi::limpid_sink {
-        target: std::ptr::from_mut(text).cast(),
-        write: Some(write),
     }
 }
 
@@ -112,44 +96,6 @@ fn handle(tensor: &DeviceTensor) -> Result<abi::limpid_tensor, ExplainError> {
     Ok(tensor.storage::<Handle>()?.id)
 }
 
-/// Objectives as the interface has them.
-struct Objectives {
-    rows: Vec<abi::limpid_objective>,
-    _owned: Vec<(Vec<u64>, Vec<f32>)>,
-}
-
-impl Objectives {
-    fn of<'a>(objectives: impl IntoIterator<Item = &'a Objective>) -> Self {
-        let (mut rows, mut owned) = (Vec::new(), Vec::new());
-        for objective in objectives {
-            let terms = objective.weights();
-            let classes: Vec<u64> = terms.iter().map(|(class, _)| *class as u64).collect();
-            let weights: Vec<f32> = terms.iter().map(|(_, weight)| *weight).collect();
-            rows.push(abi::limpid_objective {
-                classes: classes.as_ptr(),
-                weights: weights.as_ptr(),
-                count: classes.len() as u64,
-                readout: match objective.readout() {
-                    Readout::Logit => abi::LIMPID_LOGIT,
-                    Readout::Softmax => abi::LIMPID_SOFTMAX,
-                    Readout::Sigmoid => abi::LIMPID_SIGMOID,
-                },
-                reserved: 0,
-            });
-            // The vectors' contents stay where they are.
-            owned.push((classes, weights));
-        }
-        Self {
-            rows,
-            _owned: owned,
-        }
-    }
-
-    fn len(&self) -> u64 {
-        self.rows.len() as u64
-    }
-}
-
 fn names(layers: &[String]) -> Vec<abi::limpid_str> {
     layers.iter().map(|l| abi::limpid_str::new(l)).collect()
 }
@@ -157,13 +103,6 @@ fn names(layers: &[String]) -> Vec<abi::limpid_str> {
 fn samples(points: &[Sample]) -> Vec<abi::limpid_sample> {
     let points = points.iter();
     points.map(|s| sample(*s)).collect()
-}
-
-fn sample(s: Sample) -> abi::limpid_sample {
-    abi::limpid_sample {
-        draw: s.draw,
-        position: s.position,
-    }
 }
 
 /// The result, unless a callback had an error of its own, which is the cause.
@@ -198,98 +137,8 @@ impl HostContext {
             shape: picture_extents(image.dims())?,
             layers: names.as_ptr(),
             layer_count: names.len() as u64,
-            objectives: objectives.rows.as_ptr(),
-            objective_count: objectives.len(),
-        })
-    }
-}
-
-/// What a planner works on: itself, and the error of reading sums.
-unsafe extern "C" fn next(
-    object: *mut c_void,
-    plan: *const abi::limpid_plan,
-) -> abi::limpid_status {
-    type State<'a> = (Job, usize, Vec<usize>, &'a mut dyn Planner);
-    // SAFETY: `object` is the callback that `accumulate` made; the plan is the
-    // host's until this returns.
-    unsafe {
-        let plan = abi::read(plan);
-        Callback::<State<'_>>::run(object, |(job, rows, dims, planner)| {
-            let plan = plan.ok_or_else(|| HostError::missing("plan"))?;
-            let read = plan.sums.ok_or_else(|| HostError::missing("sums"))?;
-            let add = plan.add.ok_or_else(|| HostError::missing("add"))?;
-            let mut sums = || {
-                let mut all = Tensor::zeros([&[*rows], &dims[..]].concat())?;
-                let (out, len) = (all.data_mut().as_mut_ptr(), all.data().len() as u64);
-                job.check(read(plan.object, out, len))?;
-                let size = (all.data().len() / *rows).max(1);
-                let rows = all.data().chunks(size);
-                rows.map(|row| Ok(Tensor::from_slice(&dims[..], row)?))
-                    .collect::<Result<Vec<_>, ExplainError>>()
-            };
-            let points = planner.next(&mut sums)?;
-            let points: Vec<abi::limpid_weighted> = points.iter().map(weighted).collect();
-            job.check(add(plan.object, points.as_ptr(), points.len() as u64))
-        })
-    }
-}
-
-fn weighted(w: &Weighted) -> abi::limpid_weighted {
-    abi::limpid_weighted {
-        sample: sample(w.sample),
-        weight: w.weight,
-        row: w.row as u64,
-    }
-}
-
-unsafe extern "C" fn visit(
-    object: *mut c_void,
-    index: u64,
-    gradient: *const f32,
-    len: u64,
-) -> abi::limpid_status {
-    // SAFETY: `object` is the callback that `gradients` made; the host passes
-    // `len` numbers.
-    unsafe {
-        let gradient = abi::slice(gradient, len);
-        Callback::<&mut Visit<'_>>::run(object, |visit| visit(index as usize, gradient))
-    }
-}
-
-unsafe extern "C" fn vary(
-    object: *mut c_void,
-    index: u64,
-    cells: *mut f32,
-    len: u64,
-) -> abi::limpid_status {
-    // SAFETY: `object` is the callback that `layer_scores` made; the host
-    // passes `len` numbers that are ours until this returns.
-    unsafe {
-        let cells = abi::slice_mut(cells, len);
-        Callback::<&mut Vary<'_>>::run(object, |vary| {
-            vary(index as usize, cells);
-            Ok(())
-        })
-    }
-}
-
-unsafe extern "C" fn each_attention(
-    object: *mut c_void,
-    weights: abi::limpid_tensor,
-    gradients: *const abi::limpid_tensor,
-    count: u64,
-) -> abi::limpid_status {
-    // SAFETY: `object` is the callback that `attentions` made; the host passes
-    // `count` tensors.
-    unsafe {
-        let gradients = abi::slice(gradients, count);
-        Callback::<(Job, Vec<Attention>)>::run(object, |(job, found)| {
-            let gradients = gradients.iter().map(|g| job.fetch(*g));
-            found.push(Attention {
-                weights: job.fetch(weights)?,
-                gradients: gradients.collect::<Result<_, _>>()?,
-            });
-            Ok(())
+            objectives: objectives.rows().as_ptr(),
+            objective_count: objectives.rows().len() as u64,
         })
     }
 }
@@ -337,7 +186,7 @@ impl Context for HostContext {
             let request = abi::limpid_integration {
                 head: abi::limpid_head::of::<abi::limpid_integration>(),
                 subject,
-                objective: objective.rows.as_ptr(),
+                objective: objective.rows().as_ptr(),
                 draws: request.schedule.draws,
                 nodes: nodes.as_ptr(),
                 node_count: nodes.len() as u64,
@@ -376,7 +225,7 @@ impl Context for HostContext {
             let request = abi::limpid_accumulation {
                 head: abi::limpid_head::of::<abi::limpid_accumulation>(),
                 subject,
-                objective: objective.rows.as_ptr(),
+                objective: objective.rows().as_ptr(),
                 rows: request.rows as u64,
                 initial: match initial.is_empty() {
                     true => std::ptr::null(),
@@ -409,7 +258,7 @@ impl Context for HostContext {
             let request = abi::limpid_points {
                 head: abi::limpid_head::of::<abi::limpid_points>(),
                 subject,
-                objectives: objective.rows.as_ptr(),
+                objectives: objective.rows().as_ptr(),
                 objective_count: 1,
                 points: points.as_ptr(),
                 point_count: points.len() as u64,
@@ -430,12 +279,12 @@ impl Context for HostContext {
         let objectives = Objectives::of(request.objectives);
         let points = samples(request.points);
         with_subject(&request.subject, |subject| {
-            let mut out = vec![0.0; points.len() * objectives.rows.len()];
+            let mut out = vec![0.0; points.len() * objectives.rows().len()];
             let request = abi::limpid_points {
                 head: abi::limpid_head::of::<abi::limpid_points>(),
                 subject,
-                objectives: objectives.rows.as_ptr(),
-                objective_count: objectives.len(),
+                objectives: objectives.rows().as_ptr(),
+                objective_count: objectives.rows().len() as u64,
                 points: points.as_ptr(),
                 point_count: points.len() as u64,
                 times_velocity: 0,
@@ -625,13 +474,13 @@ impl Context for HostContext {
         let objective = Objectives::of(request.objective);
         let (layers, rule) = (names(request.layers), rule(request.rule)?);
         let mut activations = vec![0; layers.len()];
-        let mut gradients = vec![0; layers.len() * objective.rows.len()];
+        let mut gradients = vec![0; layers.len() * objective.rows().len()];
         let wanted = abi::limpid_pass {
             head: abi::limpid_head::of::<abi::limpid_pass>(),
             pictures: handle(request.pictures)?,
-            objective: match objective.rows.is_empty() {
+            objective: match objective.rows().is_empty() {
                 true => std::ptr::null(),
-                false => objective.rows.as_ptr(),
+                false => objective.rows().as_ptr(),
             },
             rule: abi::limpid_str::new(&rule),
             layers: layers.as_ptr(),

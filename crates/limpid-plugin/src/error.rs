@@ -36,10 +36,3 @@ pub(crate) fn status_of(error: &ExplainError) -> abi::limpid_status {
         _ => abi::LIMPID_FAILED,
     }
 }
-
-/// What a panic says.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without words").to_owned()
-}

@@ -1,7 +1,8 @@
 //! What a plugin exports, and how the host's calls reach its explainers.
 
 use crate::context::{HostContext, Job};
-use crate::error::{panic_message, status_of};
+use crate::error::status_of;
+use crate::table::panic_message;
 use limpid_explain::methods::MethodInfo;
 use limpid_explain::{
     Attribution, Domain, ExplainError, Explainer, ModelInfo, Objective, Parameters, Readout,

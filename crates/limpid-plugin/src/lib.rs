@@ -78,10 +78,13 @@
 
 #![allow(unsafe_code, reason = "an interface of C")]
 
+mod callbacks;
 mod context;
 mod error;
 mod export;
 mod path;
+#[doc(hidden)]
+pub mod table;
 
 pub use error::HostError;
 pub use export::{Export, Plugin, entry};

@@ -1,6 +1,7 @@
 //! Paths and callbacks as the host calls them.
 
-use crate::error::{panic_message, status_of};
+use crate::error::status_of;
+use crate::table::panic_message;
 use limpid_explain::{ExplainError, Fragment, Path, Sample, Subject};
 use limpid_graph::passes::Rule;
 use limpid_graph::{Fact, Graph, ValueId, text};

@@ -14,7 +14,6 @@ use limpid_explain::{ModelInfo, Noise, Objective, Path, Readout, Sample, Subject
 use limpid_graph::passes::Rule;
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
-use std::ffi::c_void;
 
 /// The host's table, of all services of this version.
 pub static HOST: abi::limpid_host = host(abi::LIMPID_CAN_ALL, size_of::<abi::limpid_host>());
@@ -61,35 +60,14 @@ pub const fn host(capabilities: u64, size: usize) -> abi::limpid_host {
 /// The most of anything that a request lists: objectives, classes, layers.
 const MAX_LIST: u64 = 1 << 20;
 
-/// A sink that appends to a string, up to 16 MiB.
-pub(crate) fn sink(text: &mut String) -> abi::limpid_sink {
-    unsafe extern "C" fn write(target: *mut c_void, text: abi::limpid_str) {
-        // SAFETY: `target` is the string of `sink`, which outlives the call
-        // that it was passed to; the text is borrowed.
-        unsafe {
-            let all = &mut *target.cast::<String>();
-            if let Some(text) = text.get()
-                && all.len() + text.len() <= limpid_graph::text::MAX_TEXT
-            {
-                all.push_str(text);
-            }
-        }
-    }
-    abi::limpid_sink {
-        target: std::ptr::from_mut(text).cast(),
-        write: Some(write),
-    }
-}
-
 /// A model's facts as the interface has them.
-pub(crate) struct ModelTable<'a> {
+pub(crate) struct ModelTable {
     table: abi::limpid_model,
     _layers: Vec<abi::limpid_str>,
-    _of: std::marker::PhantomData<&'a ModelInfo>,
     _info: ModelInfo,
 }
 
-impl ModelTable<'_> {
+impl ModelTable {
     pub(crate) fn new(model: &ModelInfo) -> Self {
         let info = model.clone();
         let layers = info.cam_layers.iter().map(|l| abi::limpid_str::new(l));
@@ -107,51 +85,12 @@ impl ModelTable<'_> {
                 cam_layer_count: layers.len() as u64,
             },
             _layers: layers,
-            _of: std::marker::PhantomData,
             _info: info,
         }
     }
 
     pub(crate) fn table(&self) -> *const abi::limpid_model {
         &raw const self.table
-    }
-}
-
-/// Objectives as the interface has them.
-pub(crate) struct ObjectiveTable {
-    rows: Vec<abi::limpid_objective>,
-    _owned: Vec<(Vec<u64>, Vec<f32>)>,
-}
-
-impl ObjectiveTable {
-    pub(crate) fn new(objectives: &[Objective]) -> Self {
-        let (mut rows, mut owned) = (Vec::new(), Vec::new());
-        for objective in objectives {
-            let terms = objective.weights();
-            let classes: Vec<u64> = terms.iter().map(|(class, _)| *class as u64).collect();
-            let weights: Vec<f32> = terms.iter().map(|(_, weight)| *weight).collect();
-            rows.push(abi::limpid_objective {
-                classes: classes.as_ptr(),
-                weights: weights.as_ptr(),
-                count: classes.len() as u64,
-                readout: match objective.readout() {
-                    Readout::Logit => abi::LIMPID_LOGIT,
-                    Readout::Softmax => abi::LIMPID_SOFTMAX,
-                    Readout::Sigmoid => abi::LIMPID_SIGMOID,
-                },
-                reserved: 0,
-            });
-            // The vectors' contents stay where they are.
-            owned.push((classes, weights));
-        }
-        Self {
-            rows,
-            _owned: owned,
-        }
-    }
-
-    pub(crate) fn rows(&self) -> &[abi::limpid_objective] {
-        &self.rows
     }
 }
 
