@@ -24,8 +24,6 @@ pub const LIMPID_CAN_ALL: u64 = (1 << 7) - 1;
 
 /// Something to know that is no error.
 pub const LIMPID_NOTE: u32 = 0;
-/// For whoever looks for a fault.
-pub const LIMPID_DEBUG: u32 = 1;
 
 /// What the host does for plugins. All functions but `get_extension` take the
 /// job that `explain` was given; those that return a status leave a sentence for
@@ -47,7 +45,7 @@ pub struct limpid_host {
     pub is_cancelled: Option<unsafe extern "C" fn(job: limpid_job) -> u32>,
     /// Reports progress that no service does.
     pub progress: Option<unsafe extern "C" fn(job: limpid_job, done: u64, total: u64)>,
-    /// Tells the user something: `LIMPID_NOTE` or `LIMPID_DEBUG`.
+    /// Tells the user something; `level` is `LIMPID_NOTE`, others are ignored.
     pub log: Option<unsafe extern "C" fn(job: limpid_job, level: u32, text: limpid_str)>,
     /// How many times the model ran for this job.
     pub evaluations: Option<

@@ -80,6 +80,16 @@ pub enum Error {
         /// The bound.
         bound: u64,
     },
+    /// What a pass through the model would keep takes more than the bound.
+    #[error(
+        "what is asked of the pictures' pass takes {needed} bytes, the bound is {bound}: ask for fewer pictures or layers, or raise --memory"
+    )]
+    Results {
+        /// The bytes of all results.
+        needed: u64,
+        /// The bound.
+        bound: u64,
+    },
     /// A mask does not fit its picture.
     #[error("the mask of `{region}` has {} x {} pixels, the picture {} x {}", found[1], found[0], expected[1], expected[0])]
     MaskSize {

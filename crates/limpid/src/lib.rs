@@ -46,9 +46,10 @@ pub use limpid_explain::methods::{
 };
 pub use limpid_explain::metrics;
 pub use limpid_explain::{
-    Attribution, Completeness, Context, Domain, Evaluations, ExplainError, Explainer, Joint,
-    LayerGradients, ModelInfo, Objective, ParamInfo, ParamKind, Parameters, Quadrature, Readout,
-    Reduce, Request, Rule, SampleBy, SmoothGrad, Smoothed, Weighting,
+    Attribution, Completeness, Context, DeviceTensor, Domain, Evaluations, ExplainError, Explainer,
+    Given, Joint, LayerGradients, Limits, ModelInfo, Objective, ParamInfo, ParamKind, Parameters,
+    Passed, Passes, Quadrature, Readout, Reduce, Request, Rule, SampleBy, SmoothGrad, Smoothed,
+    Weighting,
 };
 pub use limpid_model::{
     Crop, Image, Input, Interpolation, LabelError, Labels, ModelError, Preprocess, SaveOptions,

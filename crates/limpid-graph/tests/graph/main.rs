@@ -18,3 +18,4 @@ mod plan;
 mod pointwise;
 mod rules;
 mod support;
+mod text;

@@ -101,7 +101,7 @@ impl Engine {
     ) -> Result<Passed, Error> {
         let pictures = request.pictures;
         let dims = pictures.dims();
-        let [count, image @ ..] = dims else {
+        let ([count, image @ ..], 4) = (dims, dims.len()) else {
             return Err(ExplainError::Shape {
                 what: "pictures".into(),
                 expected: "[N,C,H,W]".into(),
@@ -129,7 +129,9 @@ impl Engine {
             });
             let cotangents = cotangents.transpose()?;
             inputs.extend(&cotangents);
-            parts.push(self.execute(&pass.graph, &inputs)?);
+            let made = self.execute(&pass.graph, &inputs)?;
+            self.within_limits(*count as u64, size as u64, &made)?;
+            parts.push(made);
             wanted = Some(pass);
             advance(size as u64)?;
         }
@@ -153,6 +155,17 @@ impl Engine {
             activations: taken(activations),
             gradients: taken(gradients),
         })
+    }
+
+    /// Refuses a pass of `count` pictures whose results, by those of `size` of
+    /// them, would take more than an explainer's tensors may.
+    fn within_limits(&self, count: u64, size: u64, made: &[DeviceTensor]) -> Result<(), Error> {
+        let bytes: u64 = made.iter().map(DeviceTensor::bytes).sum();
+        let needed = (bytes / size).saturating_mul(count);
+        match self.limits().bytes {
+            bound if needed > bound => Err(Error::Results { needed, bound }),
+            _ => Ok(()),
+        }
     }
 
     /// Outputs: the logits, then each layer's output, then each gradient; what
