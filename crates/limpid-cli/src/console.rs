@@ -159,6 +159,11 @@ impl Bar {
         self.bar.set_message(clean(message));
     }
 
+    /// Tells people something beside the bar.
+    pub(crate) fn note(&self, text: &str) {
+        self.bar.suspend(|| say(text));
+    }
+
     /// How far it is.
     pub(crate) fn set(&self, done: u64, total: u64) {
         if self.start.elapsed() >= PATIENCE && self.wanted.swap(false, Ordering::Relaxed) {
@@ -229,7 +234,7 @@ impl Reporter {
 
     /// Something to know that is no failure.
     pub(crate) fn note(&self, text: &str) {
-        self.bar.bar.suspend(|| say(text));
+        self.bar.note(text);
     }
 
     /// How the run has ended.

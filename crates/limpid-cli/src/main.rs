@@ -13,6 +13,7 @@ mod inputs;
 mod interrupt;
 mod loader;
 mod options;
+mod plugins;
 mod selection;
 
 use clap::{Parser, Subcommand};
@@ -49,9 +50,12 @@ enum Command {
     Evaluate(commands::evaluate::Options),
     Model(commands::model::Options),
     Methods(commands::methods::Options),
+    Plugins(commands::plugins::Options),
     Devices(commands::devices::Options),
     Licenses(commands::licenses::Options),
     Bench(commands::bench::Options),
+    #[command(hide = true)]
+    Worker(commands::worker::Options),
 }
 
 fn main() -> ExitCode {
@@ -61,9 +65,11 @@ fn main() -> ExitCode {
         Command::Evaluate(options) => commands::evaluate::run(&options),
         Command::Model(options) => commands::model::run(&options),
         Command::Methods(options) => commands::methods::run(&options),
+        Command::Plugins(options) => commands::plugins::run(&options),
         Command::Devices(options) => commands::devices::run(&options),
         Command::Licenses(options) => commands::licenses::run(&options),
         Command::Bench(options) => commands::bench::run(&options),
+        Command::Worker(options) => commands::worker::run(&options),
     };
     match result {
         Ok(outcome) => outcome.into(),

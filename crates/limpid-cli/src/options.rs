@@ -5,6 +5,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use limpid::{Device, Model, Precision, Session, SessionOptions};
 use limpid_cpu::{CpuOptions, Isa};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The most threads that may be asked for.
@@ -146,12 +147,16 @@ fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "give a whole number of bytes, or of K, M or G, such as 512M".to_owned())
 }
 
-/// The model that `--model` names.
-pub(crate) fn open_model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
-    let model = match name {
+fn model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
+    Ok(match name {
         Some(name) => Model::open(name)?,
         None => Model::embedded().map_err(limpid::Error::from)?,
-    };
+    })
+}
+
+/// The model that `--model` names.
+pub(crate) fn open_model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
+    let model = model(name)?;
     for note in model.notes() {
         console::say(&format!("note: {note}"));
     }
@@ -170,7 +175,15 @@ impl Machine {
 
     /// A session as these options want it.
     pub(crate) fn session(&self) -> anyhow::Result<Session> {
-        let model = open_model(self.model.as_ref())?;
+        self.with(open_model(self.model.as_ref())?)
+    }
+
+    /// The same where notes on the model were told already.
+    pub(crate) fn session_again(&self) -> anyhow::Result<Session> {
+        self.with(model(self.model.as_ref())?)
+    }
+
+    fn with(&self, model: Model) -> anyhow::Result<Session> {
         let device = match (self.device, self.cpu()) {
             (DeviceChoice::Auto, cpu) if cpu == CpuOptions::default() => Device::auto()?,
             (_, cpu) => Device::cpu_with(cpu)?,
@@ -181,6 +194,33 @@ impl Machine {
             memory: self.memory.or(half),
         };
         Ok(Session::new(model, device, options)?)
+    }
+
+    /// The options as arguments, for another process of this program. The seed
+    /// is not among them: each run has its own.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let device = match self.device {
+            DeviceChoice::Auto => "auto",
+            DeviceChoice::Cpu => "cpu",
+        };
+        let numbers = [
+            ("--threads", self.threads),
+            ("--batch", self.batch),
+            ("--memory", self.memory),
+        ];
+        let mut all = vec![
+            format!("--device={device}").into(),
+            format!("--precision={}", self.precision.name()).into(),
+        ];
+        if let Some(model) = &self.model {
+            let mut argument = OsString::from("--model=");
+            argument.push(model);
+            all.push(argument);
+        }
+        let numbers = numbers.iter().filter_map(|(name, n)| Some((name, (*n)?)));
+        all.extend(numbers.map(|(name, n)| format!("{name}={n}").into()));
+        all.extend(self.isa.map(|isa| format!("--isa={isa}").into()));
+        all
     }
 }
 

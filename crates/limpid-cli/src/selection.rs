@@ -1,7 +1,8 @@
 //! Methods as `--method`, `--param` and `--smooth` choose them.
 
 use crate::console::Usage;
-use limpid::{Explainer, methods};
+use limpid::Explainer;
+use limpid::methods::{self, MethodInfo};
 
 /// The methods of a call, and what to tell about the options.
 pub(crate) struct Selection {
@@ -41,16 +42,18 @@ impl Param {
 /// The parameters that exist only while noise is averaged over.
 const SMOOTHING: [&str; 3] = ["spread", "reduce", "evaluations"];
 
-/// Makes the methods. A parameter goes to each method that has it; one that
-/// names its method goes there alone, and counts more.
+/// Makes the methods of these names, out of `all` that there are. A parameter
+/// goes to each method that has it; one that names its method goes there alone,
+/// and counts more.
 pub(crate) fn select(
+    all: &[MethodInfo],
     names: &[String],
     params: &[Param],
     smooth: Option<u64>,
 ) -> anyhow::Result<Selection> {
     let infos = names
         .iter()
-        .map(|name| methods::info(name))
+        .map(|name| methods::find(all, name))
         .collect::<Result<Vec<_>, _>>()
         .map_err(limpid::Error::from)?;
     if let Some(twice) = (1..names.len()).find(|&i| names[..i].contains(&names[i])) {
@@ -85,11 +88,7 @@ pub(crate) fn select(
 }
 
 /// The methods that a parameter goes to.
-fn takers(
-    param: &Param,
-    infos: &[methods::MethodInfo],
-    smoothed: &[bool],
-) -> Result<Vec<usize>, Usage> {
+fn takers(param: &Param, infos: &[&MethodInfo], smoothed: &[bool]) -> Result<Vec<usize>, Usage> {
     let name = &param.name;
     if let Some(method) = &param.method {
         let Some(i) = infos.iter().position(|m| m.id == *method) else {
@@ -114,7 +113,7 @@ fn takers(
     Ok(if only_smoothed { of_smoothed } else { all })
 }
 
-fn unknown(name: &str, infos: &[methods::MethodInfo]) -> Usage {
+fn unknown(name: &str, infos: &[&MethodInfo]) -> Usage {
     let all = infos.iter().map(|m| {
         let names: Vec<&str> = m.params.iter().map(|p| &*p.name).collect();
         format!("{} has {}", m.id, names.join(", "))

@@ -1,8 +1,8 @@
 use limpid_tensor::Tensor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the elements of a map belong to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Domain {
     /// The channels and pixels of the normalised input: `[C, H, W]`.
@@ -14,7 +14,7 @@ pub enum Domain {
 }
 
 /// How many times the model ran.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evaluations {
     /// Forward passes with a gradient.
     pub gradients: u64,

@@ -2,12 +2,13 @@ use crate::{Evaluations, ExplainError, Node, Objective, Path};
 use limpid_graph::Graph;
 use limpid_graph::passes::Rule;
 use limpid_tensor::{Shape, Tensor};
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What explainers know about a model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The number of scores.
     pub classes: usize,

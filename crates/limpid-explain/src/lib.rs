@@ -66,6 +66,13 @@ pub trait Explainer: Send + Sync {
         false
     }
 
+    /// Whether it explains the model of the context that it is given. One that
+    /// runs in another process, with a model of its own, cannot explain a model
+    /// whose weights were changed.
+    fn uses_context(&self) -> bool {
+        true
+    }
+
     /// Every parameter's effective value for a model and an input of `[C, H, W]`.
     fn parameters(&self, model: &ModelInfo, input: &[usize]) -> Parameters;
 

@@ -1,5 +1,7 @@
+use serde::{Deserialize, Serialize};
+
 /// What is read off a model's logits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Readout {
     /// The logits themselves.
     #[default]

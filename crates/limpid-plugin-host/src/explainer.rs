@@ -1,6 +1,7 @@
 //! A plugin's method as an explainer.
 
-use crate::job::{self, Ended, Expected};
+use crate::Expected;
+use crate::job::{self, Ended};
 use crate::library::{Inner, Instance, Method};
 use crate::services::ModelTable;
 use limpid_explain::{

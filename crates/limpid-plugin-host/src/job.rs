@@ -1,5 +1,6 @@
 //! A job: one explanation by a plugin, and what belongs to it.
 
+use crate::Expected;
 use crate::library::capability_names;
 use limpid_explain::{Attribution, Context, DeviceTensor, ExplainError, Pictures};
 use limpid_plugin::table::panic_message;
@@ -31,16 +32,6 @@ impl<E: Into<ExplainError>> From<E> for Fault {
 
 pub(crate) fn invalid(message: impl Into<String>) -> Fault {
     Fault::Rule(abi::LIMPID_INVALID, message.into())
-}
-
-/// What a map must look like.
-pub(crate) struct Expected {
-    /// How many there are to be.
-    pub(crate) maps: usize,
-    /// The picture, `[C, H, W]`.
-    pub(crate) dims: [usize; 3],
-    /// What the method says of its output.
-    pub(crate) output: String,
 }
 
 /// One explanation by a plugin.

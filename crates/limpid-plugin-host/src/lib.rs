@@ -10,6 +10,7 @@
 #![allow(unsafe_code, reason = "an interface of C")]
 
 mod error;
+mod expected;
 mod explainer;
 mod find;
 mod job;
@@ -19,9 +20,10 @@ mod path;
 mod services;
 
 pub use error::PluginError;
+pub use expected::Expected;
 pub use find::{Found, Source, discover};
 pub use library::{Plugin, Refused};
-pub use manifest::{MANIFEST, Manifest, Verified, pack};
+pub use manifest::{MANIFEST, Manifest, Verified, install, pack};
 pub use services::{HOST, host};
 
 /// The interface's version, as manifests name it: `1.0`.

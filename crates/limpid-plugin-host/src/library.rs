@@ -7,6 +7,7 @@ use limpid_explain::ParamInfo;
 use limpid_explain::methods::MethodInfo;
 use limpid_plugin::table::sink;
 use limpid_plugin_abi as abi;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ const MAX_METHODS: u64 = 256;
 const MAX_TEXT: u64 = 1 << 18;
 
 /// A method of a plugin that this host cannot run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The method's id.
     pub method: String,

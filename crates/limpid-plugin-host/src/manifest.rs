@@ -152,37 +152,78 @@ impl Verified {
     }
 }
 
-/// Writes the manifest of a library, which is loaded for it. Returns what was
-/// loaded.
+/// Writes the manifest of a library beside it; the library is loaded for it.
+/// Returns what was written.
 ///
 /// # Errors
-/// When the library is no plugin, or its folder holds another one.
+/// When the library is no plugin, every user may write to it, or its folder
+/// holds another one.
 pub fn pack(library: &Path) -> Result<(PathBuf, Manifest), PluginError> {
     let library = library.canonicalize().map_err(PluginError::io(library))?;
-    let name = library.file_name().and_then(|n| n.to_str());
-    let (Some(folder), Some(name)) = (library.parent(), name) else {
-        return Err(PluginError::Interface {
-            path: library,
-            message: "a plugin is a file with a name in UTF-8".into(),
-        });
-    };
-    let file = folder.join(MANIFEST);
-    if let Ok(text) = fs::read_to_string(&file)
-        && let Ok(before) = Manifest::parse(&text)
-        && before.library != name
+    let manifest = described(&library)?;
+    let folder = library.parent().unwrap_or(&library);
+    if let Some(before) = manifest_in(folder)
+        && before.library != manifest.library
     {
         return Err(PluginError::Manifest {
-            path: file,
+            path: folder.join(MANIFEST),
             message: format!(
-                "it describes {}: a folder holds one plugin, so move {name} to one of its own",
-                before.library
+                "it describes {}: a folder holds one plugin, so give {} one of its own, as --to does",
+                before.library, manifest.library
             ),
         });
     }
-    private(&library)?;
-    let sha256 = digest(&library)?;
-    let plugin = Plugin::load(&library, None)?;
-    let manifest = Manifest {
+    Ok((write(folder, &manifest)?, manifest))
+}
+
+/// Copies a library into the folder of its id in `folder`, which is made where
+/// it is missing, and writes its manifest there. What was installed there
+/// before is replaced. Returns what was written.
+///
+/// # Errors
+/// As [`pack`], or when files cannot be written.
+pub fn install(library: &Path, folder: &Path) -> Result<(PathBuf, Manifest), PluginError> {
+    let library = library.canonicalize().map_err(PluginError::io(library))?;
+    let manifest = described(&library)?;
+    let own = folder.join(&manifest.id);
+    fs::create_dir_all(&own).map_err(PluginError::io(&own))?;
+    private(&own)?;
+    if let Some(before) = manifest_in(&own)
+        && before.id != manifest.id
+    {
+        return Err(PluginError::Manifest {
+            path: own.join(MANIFEST),
+            message: format!("it is of the plugin `{}`", before.id),
+        });
+    }
+    let copy = own.join(&manifest.library);
+    if copy.canonicalize().is_ok_and(|c| c == library) {
+        return Ok((write(&own, &manifest)?, manifest));
+    }
+    // Who has the old one loaded keeps its file.
+    let new = own.join(format!(".{}.new", manifest.library));
+    fs::copy(&library, &new).map_err(PluginError::io(&new))?;
+    fs::rename(&new, &copy).map_err(PluginError::io(&copy))?;
+    Ok((write(&own, &manifest)?, manifest))
+}
+
+/// The manifest in a folder, if there is one that can be read.
+fn manifest_in(folder: &Path) -> Option<Manifest> {
+    Manifest::parse(&fs::read_to_string(folder.join(MANIFEST)).ok()?).ok()
+}
+
+/// The manifest of a library, which is loaded for it.
+fn described(library: &Path) -> Result<Manifest, PluginError> {
+    let Some(name) = library.file_name().and_then(|n| n.to_str()) else {
+        return Err(PluginError::Interface {
+            path: library.to_owned(),
+            message: "a plugin is a file with a name in UTF-8".into(),
+        });
+    };
+    private(library)?;
+    let sha256 = digest(library)?;
+    let plugin = Plugin::load(library, None)?;
+    Ok(Manifest {
         id: plugin.id().to_owned(),
         name: plugin.name().to_owned(),
         version: plugin.version().to_owned(),
@@ -190,14 +231,19 @@ pub fn pack(library: &Path) -> Result<(PathBuf, Manifest), PluginError> {
         library: name.to_owned(),
         sha256,
         methods: plugin.method_ids(),
-    };
-    let text = toml::to_string(&manifest).map_err(|e| PluginError::Manifest {
+    })
+}
+
+fn write(folder: &Path, manifest: &Manifest) -> Result<PathBuf, PluginError> {
+    let file = folder.join(MANIFEST);
+    private(folder)?;
+    let text = toml::to_string(manifest).map_err(|e| PluginError::Manifest {
         path: file.clone(),
         message: e.to_string(),
     })?;
     let text = format!("# Written by `limpid plugins pack`.\n{text}");
     fs::write(&file, text).map_err(PluginError::io(&file))?;
-    Ok((file, manifest))
+    Ok(file)
 }
 
 /// The SHA-256 of a file, in hexadecimal digits.

@@ -2,6 +2,7 @@ use limpid_device::DeviceError;
 use limpid_explain::ExplainError;
 use limpid_graph::GraphError;
 use limpid_model::{LabelError, ModelError};
+use limpid_plugin_host::PluginError;
 use limpid_render::RenderError;
 use limpid_tensor::TensorError;
 
@@ -18,6 +19,9 @@ pub enum Error {
     /// A method, its parameters, or its run.
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    /// A plugin's file.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -118,13 +122,14 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Explain(
-                ExplainError::UnknownMethod { .. }
-                    | ExplainError::UnknownMetric { .. }
-                    | ExplainError::Parameter { .. }
-                    | ExplainError::Conflict { .. }
-                    | ExplainError::Refused { .. }
-            )
+            Self::Plugin(_)
+                | Self::Explain(
+                    ExplainError::UnknownMethod { .. }
+                        | ExplainError::UnknownMetric { .. }
+                        | ExplainError::Parameter { .. }
+                        | ExplainError::Conflict { .. }
+                        | ExplainError::Refused { .. }
+                )
         )
     }
 }

@@ -222,12 +222,18 @@ impl Explanation {
         &self.manifest.target.label
     }
 
+    /// The method's name: its id, with `+smoothgrad` where it is smoothed.
+    #[must_use]
+    pub fn method(&self) -> String {
+        method_name(&self.manifest.method, self.smoothed)
+    }
+
     /// The map's part of a file name: `<method>[+smoothgrad].<class index>`, the
-    /// index with what [`ResolvedTarget::slug`] adds.
+    /// index with what [`ResolvedTarget::slug`] adds; `<plugin>.<method>` for a
+    /// plugin's.
     #[must_use]
     pub fn file_suffix(&self) -> String {
-        let name = method_name(&self.manifest.method, self.smoothed);
-        format!("{name}.{}", self.slug)
+        format!("{}.{}", self.method().replace('/', "."), self.slug)
     }
 
     /// The raw map as an `.npy` file: float32, C order, version 1.0.

@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod evaluation;
 mod explanation;
+pub mod isolate;
 mod model;
 mod session;
 mod target;
@@ -70,6 +71,44 @@ pub mod measure {
 pub mod notices {
     pub use limpid_model::{EMBEDDED_LICENSE, EMBEDDED_NAME, EMBEDDED_NOTICE};
     pub use limpid_render::{FontNotice, font_notices};
+}
+
+/// Plugins: methods in shared libraries, which are found, verified and loaded.
+///
+/// Nothing of a library is executed before its folder's `plugin.toml` was read
+/// and the digest there compared with the file. Once loaded it is code of this
+/// process; [`isolate`](crate::isolate) runs it in another one.
+///
+/// ```
+/// use limpid::plugins;
+///
+/// // Those of the folders where plugins belong.
+/// for found in plugins::discover(&[]) {
+///     match found.verified {
+///         Ok(plugin) => println!("{}: {}", plugin.manifest.id, plugin.manifest.version),
+///         Err(reason) => println!("{} is not used: {reason}", found.path.display()),
+///     }
+/// }
+/// assert!(plugins::Verified::open("no/such/plugin".as_ref()).is_err());
+/// ```
+///
+/// A method of a plugin is used as a built-in one:
+///
+/// ```no_run
+/// use limpid::plugins::{Plugin, Verified};
+/// use limpid::{Device, Image, Model, Target};
+///
+/// let session = Model::embedded()?.session(Device::auto()?)?;
+/// let plugin = Plugin::open(&Verified::open("plugins/acme".as_ref())?)?;
+/// let method = plugin.methods()[0].build(&[], None)?;
+/// let maps = session.explain(&Image::open("photo.jpg")?, &*method, Target::Top(1))?;
+/// # Ok::<(), limpid::Error>(())
+/// ```
+pub mod plugins {
+    pub use limpid_plugin_host::{
+        Found, Manifest, Plugin, PluginError, Refused, Source, Verified, abi_version, discover,
+        install, pack,
+    };
 }
 
 /// Files and pictures of maps.

@@ -6,10 +6,10 @@ use super::explain;
 use crate::console::{self, Outcome, Reporter, Usage};
 use crate::folder::OutFolder;
 use crate::inputs::{self, Picture};
-use crate::interrupt;
 use crate::loader::{self, Loaded};
 use crate::options::{Machine, Scale};
 use crate::selection::{self, Param};
+use crate::{interrupt, plugins};
 use clap::Args;
 use limpid::metrics::{self, Metric, Needs};
 use limpid::{Evaluation, PictureResult, Report, RunOptions, Session, Target, render};
@@ -106,6 +106,9 @@ pub(crate) struct Options {
     scale: Scale,
 
     #[command(flatten)]
+    plugins: plugins::Chosen,
+
+    #[command(flatten)]
     machine: Machine,
 
     /// Print one line of JSON for each result instead of text
@@ -189,7 +192,10 @@ struct Run<'a> {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let selection = selection::select(&options.methods, &options.params, options.smooth)?;
+    let all = options
+        .plugins
+        .methods(&options.methods, &options.machine)?;
+    let selection = selection::select(&all, &options.methods, &options.params, options.smooth)?;
     let metrics = selected(options)?;
     let masks = options.masks.as_deref();
     let masks = masks
@@ -299,6 +305,7 @@ impl Run<'_> {
         let bar = &self.reporter.bar;
         let options = RunOptions {
             progress: Some(&|p| bar.set(p.done, p.total)),
+            note: Some(&|text| bar.note(text)),
             cancel: Some(self.cancel),
             ..RunOptions::default()
         };

@@ -5,7 +5,7 @@ use crate::inputs::{self, Picture};
 use crate::loader::{self, Loaded};
 use crate::options::{Common, Format, Scale};
 use crate::selection::{self, Param};
-use crate::{commands, interrupt};
+use crate::{commands, interrupt, plugins};
 use clap::Args;
 use limpid::{
     ExplainError, Explainer, Explanation, Image, Input, Manifest, ResolvedTarget, RunOptions,
@@ -23,12 +23,13 @@ use std::thread;
 Results are named <picture>.<method>.<class index>.png, .npy and .json, with
 +smoothgrad after the method where it is smoothed, and .stderr.npy for the
 standard error where one is estimated; what is found in a folder keeps its place
-below --out.
+below --out. A plugin's are named <picture>.<plugin>.<method>.<class index>.
 
 Examples:
   limpid explain photo.jpg
   limpid explain photos/ --target top:3 --format png,json
-  limpid explain photo.jpg --method grad-cam,blur-ig --smooth 10 --param steps=20")]
+  limpid explain photo.jpg --method grad-cam,blur-ig --smooth 10 --param steps=20
+  limpid explain photo.jpg --plugin acme/libacme.so --method acme/edges --isolate")]
 pub(crate) struct Options {
     /// Pictures, arrays (.npy, [C,H,W] float32, taken as the normalised
     /// input), and folders, which are searched for both
@@ -93,6 +94,9 @@ pub(crate) struct Options {
     scale: Scale,
 
     #[command(flatten)]
+    plugins: plugins::Chosen,
+
+    #[command(flatten)]
     common: Common,
 
     /// Say at the end, on standard error, how much memory was used at most
@@ -112,7 +116,10 @@ struct Run<'a> {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let selection = selection::select(&options.methods, &options.params, options.smooth)?;
+    let all = options
+        .plugins
+        .methods(&options.methods, &options.common.machine)?;
+    let selection = selection::select(&all, &options.methods, &options.params, options.smooth)?;
     let out = &options.common.out;
     let found = inputs::find(&options.inputs, out);
     inputs::check_names(&found.pictures)?;
@@ -243,7 +250,7 @@ impl Run<'_> {
         let options = RunOptions {
             seed: self.options.common.machine.seed,
             progress: Some(&|p| bar.set(p.done, p.total)),
-            note: Some(&|text| console::say(text)),
+            note: Some(&|text| bar.note(text)),
             cancel: Some(self.cancel),
         };
         let maps = self
@@ -306,13 +313,12 @@ impl Run<'_> {
             interrupt::write(&self.options.common.out.join(name), &bytes)
                 .map_err(limpid::Error::from)?;
         }
-        let text = || self.text(picture, map.manifest(), &suffix);
+        let text = || self.text(picture, map.manifest(), &map.method());
         self.reporter.result(map.manifest(), text)
     }
 
     /// A map in a line for people.
-    fn text(&self, picture: &Picture, m: &Manifest, suffix: &str) -> String {
-        let method = suffix.rsplit_once('.').map_or(suffix, |(method, _)| method);
+    fn text(&self, picture: &Picture, m: &Manifest, method: &str) -> String {
         let mut text = format!(
             "{}: {method} for {} {} ({:.1} %)",
             picture.path.display(),

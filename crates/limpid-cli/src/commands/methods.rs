@@ -1,14 +1,21 @@
 use crate::console::{self, Outcome};
+use crate::options::Machine;
+use crate::plugins::{self, Named};
 use clap::Args;
 use limpid::Parameters;
+use limpid::isolate::IsolatedPlugin;
 use limpid::methods::{self, MethodInfo};
+use limpid::plugins::discover;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// List the methods and their parameters.
+/// List the methods and their parameters, built-in ones and those of plugins.
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    named: Named,
+
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -24,7 +31,18 @@ struct Entry<'a> {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let methods = methods::list();
+    let mut methods = methods::list();
+    let launcher = plugins::launcher(&Machine::default())?;
+    for found in discover(&options.named.files) {
+        let plugin = found
+            .verified
+            .map_err(limpid::Error::from)
+            .and_then(|verified| IsolatedPlugin::open(&launcher, &verified));
+        match plugin {
+            Ok(plugin) => methods.extend_from_slice(plugin.methods()),
+            Err(error) => console::say(&format!("a plugin is not used: {error}")),
+        }
+    }
     if options.json {
         let entries: Vec<Entry> = methods.iter().map(entry).collect();
         console::json(&entries)?;

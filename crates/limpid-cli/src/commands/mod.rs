@@ -8,5 +8,7 @@ mod import;
 pub(crate) mod licenses;
 pub(crate) mod methods;
 pub(crate) mod model;
+pub(crate) mod plugins;
 pub(crate) mod predict;
 mod shared_scale;
+pub(crate) mod worker;

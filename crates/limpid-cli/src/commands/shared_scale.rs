@@ -50,11 +50,8 @@ impl SharedScale {
         path: PathBuf,
     ) -> anyhow::Result<()> {
         let mut view = map.view()?;
-        let suffix = map.file_suffix();
-        let method = suffix
-            .rsplit_once('.')
-            .map_or(&*suffix, |(method, _)| method);
-        let limit = self.limits.entry(method.to_owned()).or_default();
+        let method = map.method();
+        let limit = self.limits.entry(method.clone()).or_default();
         *limit = limit.max(view.limit()?);
         let values = view.take_data();
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -64,7 +61,7 @@ impl SharedScale {
             .context("cannot write to a temporary file")?;
         self.waiting.push(Waiting {
             picture: picture.clone(),
-            method: method.to_owned(),
+            method,
             path,
             view,
             start: self.end,

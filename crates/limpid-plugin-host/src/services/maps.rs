@@ -7,9 +7,6 @@ use limpid_explain::{Attribution, Completeness, Context, Domain, Evaluations, Ex
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
 
-/// The most cells of a map on a layer's grid.
-const MAX_CELLS: usize = 1 << 24;
-
 pub(super) unsafe extern "C" fn emit(
     job: abi::limpid_job,
     map: *const abi::limpid_map,
@@ -30,6 +27,14 @@ pub(super) unsafe extern "C" fn emit(
     })
 }
 
+/// A map of another shape is a breach of the interface's rules.
+fn fault(error: ExplainError) -> Fault {
+    match error {
+        ExplainError::Shape { .. } => invalid(error.to_string()),
+        other => other.into(),
+    }
+}
+
 /// # Safety
 /// What the map points to lives until the service returns.
 unsafe fn read(
@@ -37,7 +42,6 @@ unsafe fn read(
     cx: &mut dyn Context,
     map: &abi::limpid_map,
 ) -> Result<Attribution, Fault> {
-    let [c, h, w] = job.expected.dims;
     // SAFETY: promised by the caller.
     let layer = unsafe { words("a layer's name", map.layer) }?;
     let domain = match map.domain {
@@ -46,29 +50,9 @@ unsafe fn read(
         abi::LIMPID_PIXELS => Domain::Pixels,
         other => return Err(unknown("domain", other)),
     };
-    let (output, wanted) = match &domain {
-        Domain::Input => ("[C,H,W]", vec![c, h, w]),
-        Domain::Layer(_) => ("[h,w]", Vec::new()),
-        _ => ("[H,W]", vec![h, w]),
-    };
-    if output != job.expected.output {
-        return Err(invalid(format!(
-            "a map {output}: the method says that its maps are {}",
-            job.expected.output
-        )));
-    }
+    let wanted = job.expected.extents(&domain).map_err(fault)?;
     // SAFETY: promised by the caller.
-    let values = unsafe { values(job, cx, map, &wanted) }?;
-    let fits = match &domain {
-        Domain::Layer(_) => matches!(values.dims(), [h, w] if h * w <= MAX_CELLS),
-        _ => values.dims() == wanted,
-    };
-    if !fits {
-        let found = values.shape();
-        return Err(invalid(format!(
-            "a map of shape {found} where {output} with C, H, W = {c}, {h}, {w} belongs"
-        )));
-    }
+    let values = unsafe { values(job, cx, map, wanted.as_deref()) }?;
     let standard_error = match map.standard_error.is_null() {
         true => None,
         false => {
@@ -77,13 +61,6 @@ unsafe fn read(
             Some(Tensor::from_slice(values.dims(), data)?)
         }
     };
-    let finite = values.is_finite() && standard_error.as_ref().is_none_or(Tensor::is_finite);
-    if !finite || (map.is_complete != 0 && !map.expected.is_finite()) {
-        return Err(ExplainError::NonFinite {
-            what: "a map of the plugin".into(),
-        }
-        .into());
-    }
     let mut attribution = Attribution {
         signed: map.has_sign != 0,
         standard_error,
@@ -100,10 +77,11 @@ unsafe fn read(
         let total = attribution.total();
         attribution.completeness = Some(Completeness::new(total, map.expected));
     }
+    job.expected.check(&attribution).map_err(fault)?;
     Ok(attribution)
 }
 
-/// The map's numbers.
+/// The map's numbers, of these extents where they are known.
 ///
 /// # Safety
 /// What the map points to lives until the service returns.
@@ -111,7 +89,7 @@ unsafe fn values(
     job: &Job,
     cx: &mut dyn Context,
     map: &abi::limpid_map,
-    wanted: &[usize],
+    wanted: Option<&[usize]>,
 ) -> Result<Tensor, Fault> {
     if map.tensor == 0 {
         if map.data.is_null() {
@@ -121,21 +99,18 @@ unsafe fn values(
         // the right shape has.
         unsafe {
             let dims = extents(map.shape, map.rank)?;
-            let most = match wanted.is_empty() {
-                true => MAX_CELLS,
-                false => wanted.iter().product(),
-            };
-            let len = dims.iter().product::<usize>();
-            if len > most {
+            let most = wanted.map_or(job.expected.most(), |w| w.iter().product());
+            if dims.iter().product::<usize>() > most {
                 return Err(invalid(format!(
-                    "a map of shape {dims:?}, expected {wanted:?}"
+                    "a map of shape {dims:?}, expected {:?}",
+                    wanted.unwrap_or_default()
                 )));
             }
             return Ok(crate::path::tensor(map.data, map.shape, map.rank)?);
         }
     }
     let tensor = cx.download(&job.tensor(map.tensor)?)?;
-    let rank = if wanted.is_empty() { 2 } else { wanted.len() };
+    let rank = wanted.map_or(2, <[usize]>::len);
     let dims = tensor.dims();
     let ones = dims.len().saturating_sub(rank);
     let dims = match dims[..ones].iter().all(|d| *d == 1) {

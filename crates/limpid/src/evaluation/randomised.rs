@@ -108,6 +108,12 @@ impl metrics::Randomised for RandomisedMaps<'_> {
     }
 
     fn explain(&self, stage: usize) -> Result<Attribution, ExplainError> {
+        if !self.method.uses_context() {
+            return Err(ExplainError::Conflict {
+                method: self.method.id().to_owned(),
+                message: "it runs in a process of its own, whose weights are not random: leave --isolate out".into(),
+            });
+        }
         let engine = self.models.engine(self.session, stage)?;
         let mut cx = RunContext::new(engine, self.session.model(), self.options);
         let request = Request {
