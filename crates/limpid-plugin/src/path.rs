@@ -95,9 +95,22 @@ pub(crate) fn with_subject<R>(
     work: impl FnOnce(*const abi::limpid_subject) -> Result<R, ExplainError>,
 ) -> Result<R, ExplainError> {
     let dims = subject.image.dims();
-    let (_, _, made) = fragment(subject.path, 1, &[&[1], dims].concat())?;
+    let (graph, _, made) = fragment(subject.path, 1, &[&[1], dims].concat())?;
     let statics = subject.path.statics();
-    let shapes: Vec<Vec<u64>> = statics.iter().map(|t| extents(t.dims())).collect();
+    // A static has the shape of the input that takes it, `[1, C, H, W]` where the
+    // tensor itself is `[C, H, W]`.
+    let shapes = made.statics.iter().map(|v| &*graph.fact(*v).shape);
+    let shapes: Vec<Vec<u64>> = shapes.map(extents).collect();
+    let elements = |shape: &[u64]| shape.iter().product::<u64>();
+    let held = statics.iter().map(|t| t.data().len() as u64);
+    if !held.eq(shapes.iter().map(|s| elements(s))) {
+        let found = statics.iter().map(|t| t.dims());
+        return Err(ExplainError::Shape {
+            what: "the statics of a path".into(),
+            expected: format!("{shapes:?}"),
+            found: format!("{:?}", found.collect::<Vec<_>>()),
+        });
+    }
     let arrays: Vec<abi::limpid_array> = statics
         .iter()
         .zip(&shapes)
