@@ -14,6 +14,7 @@ mod bench;
 mod cargo;
 mod check;
 mod dist;
+mod plugin;
 mod steps;
 mod test;
 
@@ -34,6 +35,7 @@ struct Cli {
 enum Task {
     Check(check::Options),
     Test(test::Options),
+    Plugin(plugin::Options),
     Dist(dist::Options),
     Bench(bench::Options),
 }
@@ -54,6 +56,7 @@ fn run(task: &Task) -> Result<bool> {
     match task {
         Task::Check(options) => check::run(options),
         Task::Test(options) => test::run(options),
+        Task::Plugin(options) => plugin::run(options),
         Task::Dist(options) => dist::run(options),
         Task::Bench(options) => bench::run(options),
     }
