@@ -37,24 +37,76 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         cargo::command(["doc", "--workspace", "--lib", "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
-    other_processor(&mut steps);
+    for other in OTHERS {
+        other.check(&mut steps);
+    }
     Ok(steps.finish())
 }
 
-/// That the kernels of a processor unlike this machine's compile, where the
-/// toolchain has a standard library for it.
-fn other_processor(steps: &mut Steps) {
-    let (name, target) = if cfg!(target_arch = "aarch64") {
-        ("x86-64 kernels", "x86_64-unknown-linux-gnu")
-    } else {
-        ("NEON kernels", "aarch64-unknown-linux-gnu")
-    };
-    if cargo::has_target(target) {
-        let package = ["check", "-p", "limpid-cpu", "--all-targets"];
-        steps.command(name, cargo::command(package).args(["--target", target]));
-    } else {
-        let how = format!("the toolchain has no {target} (`rustup target add {target}`)");
-        steps.skip(name, &how);
+/// What must compile for a system or processor that need not be this one.
+struct Other {
+    name: &'static str,
+    target: &'static str,
+    /// The packages, and which of their targets.
+    options: &'static [&'static str],
+}
+
+const PROGRAM: &[&str] = &[
+    "-p",
+    "limpid-cli",
+    "-p",
+    "limpid-plugin",
+    "-p",
+    "limpid-plugin-host",
+];
+
+const OTHERS: [Other; 4] = [
+    Other {
+        name: "NEON kernels",
+        target: "aarch64-unknown-linux-gnu",
+        options: &["-p", "limpid-cpu", "--all-targets"],
+    },
+    Other {
+        name: "x86-64 kernels",
+        target: "x86_64-unknown-linux-gnu",
+        options: &["-p", "limpid-cpu", "--all-targets"],
+    },
+    Other {
+        name: "program and plugins on Windows",
+        target: "x86_64-pc-windows-gnu",
+        options: PROGRAM,
+    },
+    Other {
+        name: "program and plugins on macOS",
+        target: "aarch64-apple-darwin",
+        options: PROGRAM,
+    },
+];
+
+impl Other {
+    /// That it compiles, where the toolchain has a standard library for the
+    /// target. What is this machine's own was compiled already.
+    fn check(&self, steps: &mut Steps) {
+        let Self {
+            name,
+            target,
+            options,
+        } = *self;
+        let own = format!(
+            "{}-unknown-{}-gnu",
+            std::env::consts::ARCH,
+            std::env::consts::OS
+        );
+        if own == target {
+            return;
+        }
+        if cargo::has_target(target) {
+            let check = ["check", "--target", target];
+            steps.command(name, cargo::command(check).args(options));
+        } else {
+            let how = format!("the toolchain has no {target} (`rustup target add {target}`)");
+            steps.skip(name, &how);
+        }
     }
 }
 
