@@ -150,8 +150,10 @@ impl Path for PluginPath {
             let fact = own.fact(*v);
             if i > statics {
                 lens.push(fact.shape.iter().product());
-            } else if fact.shape != *self.statics[i - 1].shape() {
-                return Err(broken(format!("a path whose static {} is {fact}", i - 1)));
+            } else if fact.shape.iter().product::<usize>() != self.statics[i - 1].data().len() {
+                let given = self.statics[i - 1].shape();
+                let message = format!("a path whose static {} is {fact}, given {given}", i - 1);
+                return Err(broken(message));
             }
             inputs.push(graph.input(&*own.value(*v).name, fact.clone()));
         }

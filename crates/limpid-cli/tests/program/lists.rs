@@ -132,7 +132,7 @@ fn the_program_says_how_it_is_called() -> Result<()> {
     );
     let help = dir.run(["help"])?;
     for command in [
-        "explain", "predict", "model", "methods", "devices", "licenses", "bench",
+        "explain", "predict", "model", "methods", "plugins", "devices", "licenses", "bench",
     ] {
         assert!(
             help.good().out.contains(&format!("\n  {command} ")),
@@ -140,10 +140,12 @@ fn the_program_says_how_it_is_called() -> Result<()> {
             help.out
         );
     }
+    assert!(!help.out.contains("worker"), "{}", help.out);
     let help = dir.run(["explain", "--help"])?;
     for part in [
         "[default: grad-cam]",
         "--smooth <N>",
+        "--isolate",
         "[default: limpid-out]",
     ] {
         assert!(help.good().out.contains(part), "{}", help.out);

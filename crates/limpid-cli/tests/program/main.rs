@@ -6,6 +6,7 @@ mod evaluate;
 mod explain;
 mod failures;
 mod lists;
+mod plugins;
 mod predict;
 mod runs;
 mod support;

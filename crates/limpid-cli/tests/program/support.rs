@@ -52,10 +52,12 @@ impl Dir {
         Ok(path)
     }
 
-    /// The program in this folder.
+    /// The program in this folder. The user's data folder is `data`.
     pub(crate) fn program(&self) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_limpid"));
         program.current_dir(self.path()).stdin(Stdio::null());
+        program.env_remove("LIMPID_PLUGIN_PATH");
+        program.env("XDG_DATA_HOME", self.join("data"));
         program
     }
 

@@ -38,6 +38,7 @@ mod system {
     /// now on.
     pub(in super::super) fn inherited() -> io::Result<(Stream, Stream)> {
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        socket.peer_addr()?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok((socket.try_clone()?, socket))
     }
@@ -48,8 +49,9 @@ mod system {
         let _ = stream.shutdown(Shutdown::Both);
     }
 
-    /// Bounds the worker's memory by the machine's, so that a plugin that asks
-    /// for more and more ends the worker and not what runs beside it.
+    /// Bounds the worker's memory by three quarters of the machine's, so that a
+    /// plugin that asks for more and more ends the worker and not what runs
+    /// beside it.
     pub(in super::super) fn isolate() {
         #[cfg(target_os = "linux")]
         {
@@ -57,8 +59,8 @@ mod system {
             let info = rustix::system::sysinfo();
             #[allow(clippy::unnecessary_cast, reason = "its width is the system's")]
             let all = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit.max(1)));
-            let before = getrlimit(Resource::As);
-            let most = before.current.map_or(all, |limit| limit.min(all));
+            let (most, before) = (all / 4 * 3, getrlimit(Resource::As));
+            let most = before.current.map_or(most, |limit| limit.min(most));
             let limit = Rlimit {
                 current: Some(most),
                 maximum: before.maximum,

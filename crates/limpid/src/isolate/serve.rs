@@ -33,7 +33,10 @@ pub fn serve(
     open: impl Fn() -> Result<Session, Box<dyn Error + Send + Sync>>,
 ) -> io::Result<()> {
     link::isolate();
-    let (reader, writer) = link::inherited()?;
+    let (reader, writer) = link::inherited().map_err(|error| {
+        let message = format!("a worker is started by the program that it works for: {error}");
+        io::Error::new(error.kind(), message)
+    })?;
     let (sender, questions) = sync_channel(1);
     thread::spawn(move || {
         // While a plugin runs, this thread alone sees that nobody waits for it.
