@@ -80,7 +80,7 @@ pub unsafe fn read<T: Growing>(from: *const T) -> Option<T> {
         return None;
     }
     // SAFETY: every such struct begins with a head.
-    let head = unsafe { from.cast::<limpid_head>().read() };
+    let head = unsafe { from.cast::<limpid_head>().read_unaligned() };
     let known = (head.struct_size as usize).min(size_of::<T>());
     if known < size_of::<limpid_head>() {
         return None;
@@ -104,7 +104,7 @@ pub unsafe fn fill<T: Growing>(to: *mut T, value: &T) -> bool {
     }
     const HEAD: usize = size_of::<limpid_head>();
     // SAFETY: every such struct begins with a head.
-    let head = unsafe { to.cast::<limpid_head>().read() };
+    let head = unsafe { to.cast::<limpid_head>().read_unaligned() };
     let known = (head.struct_size as usize).min(size_of::<T>());
     if known < HEAD {
         return false;

@@ -237,7 +237,7 @@ pub struct limpid_attentions {
             request: *const limpid_layers,
             tokens: *mut limpid_tokens,
             object: *mut c_void,
-            each: Option<limpid_each_attention>,
+            each: limpid_each_attention,
         ) -> limpid_status,
     >,
 }
@@ -247,12 +247,14 @@ unsafe impl Sync for limpid_attentions {}
 
 /// Is shown an attention's weights, `[heads, T, T]`, and the gradient of each
 /// objective with respect to them: tensors that are the plugin's to release.
-pub type limpid_each_attention = unsafe extern "C" fn(
-    object: *mut c_void,
-    weights: limpid_tensor,
-    gradients: *const limpid_tensor,
-    gradient_count: u64,
-) -> limpid_status;
+pub type limpid_each_attention = Option<
+    unsafe extern "C" fn(
+        object: *mut c_void,
+        weights: limpid_tensor,
+        gradients: *const limpid_tensor,
+        gradient_count: u64,
+    ) -> limpid_status,
+>;
 
 /// Where a network's tokens lie.
 #[repr(C)]

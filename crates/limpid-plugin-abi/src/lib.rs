@@ -12,8 +12,8 @@
 //!    number that chooses is answered with [`LIMPID_UNSUPPORTED`].
 //! 2. A struct that begins with a [`limpid_head`] may grow at its end. Who
 //!    fills it writes its own size; who reads it takes what both know, the rest
-//!    is zero ([`read`]): a missing function is `NULL`, a missing feature. The
-//!    other structs, which stand in arrays, never change.
+//!    is zero: a missing function is `NULL`, a missing feature. The other
+//!    structs, which stand in arrays, never change.
 //! 3. The major version must be equal. The minor version says what may be there
 //!    and decides nothing: that do the sizes, [`limpid_host::capabilities`] and
 //!    the extensions, found by name (`"limpid.attentions/1"`).
@@ -26,11 +26,11 @@
 //!    [`LIMPID_OK`]. Nothing is kept by thread.
 //! 6. No panic or exception crosses. Whoever catches one answers
 //!    [`LIMPID_PANIC`]; an instance that did so is destroyed and not used again.
-//! 7. `descriptor` data and `create` may be used from any thread. An instance is
-//!    used by one thread at a time; the host makes as many as it needs. Services
-//!    of a job may be called by the thread that runs it, until `explain`
-//!    returns; others are answered [`LIMPID_WRONG_THREAD`]. While a service
-//!    calls back into the plugin, services that run the model are answered
+//! 7. Tables and `create` may be used from any thread. An instance is used by
+//!    one thread at a time; the host makes as many as it needs. Services of a
+//!    job may be called by the thread that runs it, until `explain` returns;
+//!    others are answered [`LIMPID_WRONG_THREAD`]. While a service calls back
+//!    into the plugin, services that run the model are answered
 //!    [`LIMPID_BUSY`].
 //! 8. Loops are services: whoever asks for each gradient by itself pays for it.
 //! 9. A plugin is never unloaded. Its tables and what they point to live as long

@@ -118,7 +118,7 @@ unsafe extern "C" fn attentions(
     request: *const abi::limpid_layers,
     tokens: *mut abi::limpid_tokens,
     object: *mut c_void,
-    each: Option<abi::limpid_each_attention>,
+    each: abi::limpid_each_attention,
 ) -> abi::limpid_status {
     let mut tensors = Vec::new();
     let status = service(job, abi::LIMPID_CAN_READ_ATTENTIONS, |job, cx| {
