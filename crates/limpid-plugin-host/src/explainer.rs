@@ -1,7 +1,7 @@
 //! A plugin's method as an explainer.
 
 use crate::Expected;
-use crate::job::{self, Ended};
+use crate::job::{self, Ended, Fault, Uses, status_name};
 use crate::library::{Inner, Instance, Method};
 use crate::services::ModelTable;
 use limpid_explain::{
@@ -83,7 +83,7 @@ impl PluginExplainer {
             abi::LIMPID_OK => Ok(Instance(out)),
             abi::LIMPID_PANIC => Err(self.broken(format!("panicked in `create`: {words}"))),
             _ if words.is_empty() => {
-                let message = format!("`create` failed with {}", status_name(status));
+                let message = format!("`create` failed with {}, and no words", status_name(status));
                 Err(self.broken(message))
             }
             _ => Err(ExplainError::Refused {
@@ -116,15 +116,23 @@ impl PluginExplainer {
         status: abi::limpid_status,
         ended: Ended,
         expected: usize,
+        cancelled: bool,
     ) -> Result<Vec<Attribution>, ExplainError> {
         match status {
+            abi::LIMPID_OK if ended.surplus > 0 => Err(self.broken(format!(
+                "made {} maps where {expected} were asked for",
+                ended.maps.len() + ended.surplus
+            ))),
             abi::LIMPID_OK if ended.maps.len() == expected => Ok(ended.maps),
             abi::LIMPID_OK => Err(self.broken(format!(
                 "reported success with {} of {expected} maps{}",
                 ended.maps.len(),
                 ended.words.map_or_else(String::new, |w| format!("; {w}"))
             ))),
-            abi::LIMPID_CANCELLED => Err(ExplainError::Cancelled),
+            abi::LIMPID_CANCELLED if cancelled => Err(ExplainError::Cancelled),
+            abi::LIMPID_CANCELLED => {
+                Err(self.broken("says that the run was cancelled, which it was not"))
+            }
             abi::LIMPID_PANIC => {
                 let words = ended.words.unwrap_or_default();
                 Err(self.broken(format!("panicked: {words}")))
@@ -134,27 +142,12 @@ impl PluginExplainer {
                 (Some(error), Some(words)) if error.to_string() == words => error,
                 (_, Some(words)) => self.broken(words),
                 (Some(error), None) => error,
-                (None, None) => self.broken(format!("failed with {}", status_name(status))),
+                (None, None) => {
+                    self.broken(format!("failed with {}, and no words", status_name(status)))
+                }
             }),
         }
     }
-}
-
-fn status_name(status: abi::limpid_status) -> String {
-    let name = match status {
-        abi::LIMPID_OK => "OK",
-        abi::LIMPID_CANCELLED => "CANCELLED",
-        abi::LIMPID_UNSUPPORTED => "UNSUPPORTED",
-        abi::LIMPID_INVALID => "INVALID",
-        abi::LIMPID_OUT_OF_MEMORY => "OUT_OF_MEMORY",
-        abi::LIMPID_DEVICE_LOST => "DEVICE_LOST",
-        abi::LIMPID_PANIC => "PANIC",
-        abi::LIMPID_FAILED => "FAILED",
-        abi::LIMPID_WRONG_THREAD => "WRONG_THREAD",
-        abi::LIMPID_BUSY => "BUSY",
-        unknown => return format!("status {unknown}, which this version does not know"),
-    };
-    format!("status {name} and no words")
 }
 
 impl Explainer for PluginExplainer {
@@ -220,9 +213,19 @@ impl Explainer for PluginExplainer {
             output: self.method.info.output.to_string(),
         };
         let before = cx.evaluations();
-        let (status, mut ended) = job::run(cx, self.method.uses, expected, |job| {
-            let Ok(tensor) = job.keep(picture) else {
-                return abi::LIMPID_OUT_OF_MEMORY;
+        let uses = Uses {
+            declared: self.method.uses,
+            offered: self.plugin.host.capabilities,
+        };
+        let (status, ended) = job::run(cx, uses, expected, |job| {
+            let tensor = match job.keep(picture) {
+                Ok(tensor) => tensor,
+                Err(fault) => {
+                    if let Fault::Rule(_, words) = fault {
+                        job.say(words);
+                    }
+                    return abi::LIMPID_OUT_OF_MEMORY;
+                }
             };
             let request = abi::limpid_request {
                 head: abi::limpid_head::of::<abi::limpid_request>(),
@@ -262,7 +265,9 @@ impl Explainer for PluginExplainer {
             self.give_back(instance);
         }
         let run = cx.evaluations().since(before);
-        for map in &mut ended.maps {
+        let cancelled = cx.check().is_err();
+        let mut maps = self.outcome(status, ended, request.objectives.len(), cancelled)?;
+        for map in &mut maps {
             let claimed = map.evaluations;
             if claimed == Evaluations::default() {
                 map.evaluations = run;
@@ -273,6 +278,6 @@ impl Explainer for PluginExplainer {
                 )));
             }
         }
-        self.outcome(status, ended, request.objectives.len())
+        Ok(maps)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Expected;
 use crate::library::capability_names;
+use crate::path::Broken;
 use limpid_explain::{Attribution, Context, DeviceTensor, ExplainError, Pictures};
 use limpid_plugin::table::panic_message;
 use limpid_plugin_abi as abi;
@@ -34,11 +35,19 @@ pub(crate) fn invalid(message: impl Into<String>) -> Fault {
     Fault::Rule(abi::LIMPID_INVALID, message.into())
 }
 
+/// What a method may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Uses {
+    /// The capabilities that it has declared.
+    pub(crate) declared: u64,
+    /// Those that the host has.
+    pub(crate) offered: u64,
+}
+
 /// One explanation by a plugin.
 pub(crate) struct Job {
     id: u64,
-    /// The capabilities that the method has declared.
-    uses: u64,
+    uses: Uses,
     /// The context, but while a service uses it.
     context: Cell<Option<NonNull<dyn Context>>>,
     tensors: RefCell<HashMap<abi::limpid_tensor, DeviceTensor>>,
@@ -49,10 +58,14 @@ pub(crate) struct Job {
     /// What the last service that failed said: the status, the words and, where
     /// it was an error of the host's, that.
     failed: RefCell<Option<(String, Option<ExplainError>)>>,
+    /// How many services have failed.
+    failures: Cell<u64>,
     /// What the plugin said.
     said: RefCell<Option<String>>,
     pub(crate) expected: Expected,
     pub(crate) maps: RefCell<Vec<Attribution>>,
+    /// How many maps came that nobody asked for.
+    pub(crate) surplus: Cell<usize>,
 }
 
 thread_local! {
@@ -73,6 +86,8 @@ fn strays<R>(work: impl FnOnce(&mut HashMap<u64, u64>) -> R) -> R {
 /// How a job has ended, besides what the plugin returned.
 pub(crate) struct Ended {
     pub(crate) maps: Vec<Attribution>,
+    /// How many maps came besides.
+    pub(crate) surplus: usize,
     /// What the plugin or, where it said nothing, the last failed service said.
     pub(crate) words: Option<String>,
     /// The error of the last failed service.
@@ -84,7 +99,7 @@ pub(crate) struct Ended {
 /// Lets `work` call services of a job, by its number.
 pub(crate) fn run<R>(
     cx: &mut dyn Context,
-    uses: u64,
+    uses: Uses,
     expected: Expected,
     work: impl FnOnce(&Job) -> R,
 ) -> (R, Ended) {
@@ -115,9 +130,11 @@ pub(crate) fn run<R>(
         pictures: RefCell::default(),
         next: Cell::new(1),
         failed: RefCell::default(),
+        failures: Cell::new(0),
         said: RefCell::default(),
         expected,
         maps: RefCell::default(),
+        surplus: Cell::new(0),
     });
     strays(|s| s.insert(id, 0));
     RUNNING.with_borrow_mut(|jobs| jobs.push(Rc::clone(&job)));
@@ -129,6 +146,7 @@ pub(crate) fn run<R>(
     let (failed, error) = job.failed.take().unzip();
     let ended = Ended {
         maps: job.maps.take(),
+        surplus: job.surplus.get(),
         words: job.said.take().or(failed).filter(|w| !w.is_empty()),
         error: error.flatten(),
         leaked: job.tensors.borrow().len(),
@@ -158,8 +176,9 @@ pub(crate) fn light(
     let Some(job) = find(id) else {
         return abi::LIMPID_WRONG_THREAD;
     };
+    let before = job.failures.get();
     let done = catch_unwind(AssertUnwindSafe(|| work(&job)));
-    job.status(done)
+    job.status(done, before)
 }
 
 /// Runs a service with the job's context, which needs a capability.
@@ -169,7 +188,15 @@ pub(crate) fn service(
     work: impl FnOnce(&Job, &mut dyn Context) -> Result<(), Fault>,
 ) -> abi::limpid_status {
     light(id, |job| {
-        if needs & !job.uses != 0 {
+        let lacking = needs & !job.uses.offered;
+        if lacking != 0 {
+            let message = format!(
+                "this version of Limpid does not offer plugins {}",
+                capability_names(lacking)
+            );
+            return Err(Fault::Rule(abi::LIMPID_UNSUPPORTED, message));
+        }
+        if needs & !job.uses.declared != 0 {
             let names = capability_names(needs);
             let message = format!("the method has not declared that it uses {names}");
             return Err(Fault::Rule(abi::LIMPID_UNSUPPORTED, message));
@@ -205,12 +232,26 @@ impl Job {
         work(unsafe { back.1.as_mut() })
     }
 
-    /// The status of a service, whose words are kept.
-    fn status(&self, done: std::thread::Result<Result<(), Fault>>) -> abi::limpid_status {
+    /// The status of a service, whose words are kept; `before` services had
+    /// failed when it began.
+    fn status(
+        &self,
+        done: std::thread::Result<Result<(), Fault>>,
+        before: u64,
+    ) -> abi::limpid_status {
         let (status, words, error) = match done {
             Ok(Ok(())) => return abi::LIMPID_OK,
-            Ok(Err(Fault::Callback(status))) => (status, String::new(), None),
+            // A service that the callback used has said why.
+            Ok(Err(Fault::Callback(status))) if self.failures.get() > before => return status,
+            Ok(Err(Fault::Callback(status))) => {
+                let name = status_name(status);
+                (status, format!("its callback failed with {name}"), None)
+            }
             Ok(Err(Fault::Rule(status, words))) => (status, words, None),
+            // A breach of the rules is the plugin's, not an error of the host's.
+            Ok(Err(Fault::Explain(ExplainError::Run(e)))) if e.is::<Broken>() => {
+                (abi::LIMPID_INVALID, e.to_string(), None)
+            }
             Ok(Err(Fault::Explain(error))) => {
                 let words = error.to_string();
                 (status_of(&error), words, Some(error))
@@ -225,6 +266,7 @@ impl Job {
             }
         };
         *self.failed.borrow_mut() = Some((words, error));
+        self.failures.set(self.failures.get() + 1);
         status
     }
 
@@ -241,6 +283,11 @@ impl Job {
 
     pub(crate) fn number(&self) -> u64 {
         self.next.replace(self.next.get() + 1)
+    }
+
+    /// The bytes that may still be taken.
+    pub(crate) fn left(&self) -> u64 {
+        self.most_bytes.saturating_sub(self.bytes.get())
     }
 
     /// Whether so many bytes more may be taken.
@@ -276,6 +323,24 @@ impl Job {
         self.tensors.borrow_mut().remove(&id);
         Ok(())
     }
+}
+
+/// A status in words.
+pub(crate) fn status_name(status: abi::limpid_status) -> String {
+    let name = match status {
+        abi::LIMPID_OK => "OK",
+        abi::LIMPID_CANCELLED => "CANCELLED",
+        abi::LIMPID_UNSUPPORTED => "UNSUPPORTED",
+        abi::LIMPID_INVALID => "INVALID",
+        abi::LIMPID_OUT_OF_MEMORY => "OUT_OF_MEMORY",
+        abi::LIMPID_DEVICE_LOST => "DEVICE_LOST",
+        abi::LIMPID_PANIC => "PANIC",
+        abi::LIMPID_FAILED => "FAILED",
+        abi::LIMPID_WRONG_THREAD => "WRONG_THREAD",
+        abi::LIMPID_BUSY => "BUSY",
+        unknown => return format!("status {unknown}, which this version does not know"),
+    };
+    format!("status {name}")
 }
 
 /// The status that tells a plugin of an error.

@@ -16,6 +16,8 @@ const MAX_INPUTS: u64 = 64;
 pub(crate) struct PluginPath {
     table: abi::limpid_path,
     statics: Vec<Tensor>,
+    /// The bytes that its values may take.
+    room: u64,
     /// The lengths of the controls, by batch.
     lens: Mutex<HashMap<usize, Vec<usize>>>,
     thread: ThreadId,
@@ -29,17 +31,17 @@ unsafe impl Sync for PluginPath {}
 
 /// A path or array that breaks the interface's rules.
 #[derive(Debug, thiserror::Error)]
-#[error("the plugin's request has {0}")]
-struct Broken(String);
+#[error("{0}")]
+pub(crate) struct Broken(String);
 
-fn broken(message: impl Into<String>) -> ExplainError {
+pub(crate) fn broken(message: impl Into<String>) -> ExplainError {
     ExplainError::Run(Box::new(Broken(message.into())))
 }
 
 impl PluginPath {
     /// # Safety
     /// The table and what it points to live as long as the path.
-    pub(crate) unsafe fn new(table: abi::limpid_path) -> Result<Self, ExplainError> {
+    pub(crate) unsafe fn new(table: abi::limpid_path, room: u64) -> Result<Self, ExplainError> {
         if table.static_count.saturating_add(table.control_count) > MAX_INPUTS {
             let count = table.static_count.saturating_add(table.control_count);
             return Err(broken(format!("a path of {count} inputs")));
@@ -48,11 +50,12 @@ impl PluginPath {
         let statics = unsafe { abi::slice(table.statics, table.static_count) };
         let statics = statics.iter().map(|array| {
             // SAFETY: promised by the caller.
-            unsafe { tensor(array.data, array.shape, array.rank) }
+            unsafe { tensor(array.data, array.shape, array.rank, room) }
         });
         Ok(Self {
             table,
             statics: statics.collect::<Result<_, _>>()?,
+            room,
             lens: Mutex::default(),
             thread: thread::current().id(),
         })
@@ -100,7 +103,15 @@ impl PluginPath {
             0 => Some(x.clone()),
             i => Some(Fact::f32(self.statics.get(i - 1)?.shape().clone())),
         };
-        text::read(text, batch, known).map_err(|e| ExplainError::Run(Box::new(e)))
+        let graph = text::read(text, batch, known).map_err(|e| ExplainError::Run(Box::new(e)))?;
+        let values = results(&graph).chain(graph.inputs());
+        let (one, all) = (bytes(&graph, values) / batch.max(1) as u64, self.room);
+        if one > all {
+            return Err(broken(format!(
+                "a path that makes {one} bytes of each point; a job may have {all} (--memory)"
+            )));
+        }
+        Ok(graph)
     }
 }
 
@@ -110,7 +121,8 @@ fn answered(function: &str, status: abi::limpid_status) -> Result<(), ExplainErr
         abi::LIMPID_OK => Ok(()),
         abi::LIMPID_CANCELLED => Err(ExplainError::Cancelled),
         status => Err(broken(format!(
-            "a path whose `{function}` failed with status {status}"
+            "a path whose `{function}` failed with {}",
+            crate::job::status_name(status)
         ))),
     }
 }
@@ -224,7 +236,21 @@ impl Path for PluginPath {
     }
 }
 
-/// A copy of numbers in a plugin's memory.
+/// The values that a graph makes.
+pub(crate) fn results(graph: &Graph) -> impl Iterator<Item = &ValueId> {
+    graph.nodes().iter().flat_map(|n| &n.outputs)
+}
+
+/// The bytes that values of a graph take.
+pub(crate) fn bytes<'a>(graph: &Graph, values: impl Iterator<Item = &'a ValueId>) -> u64 {
+    let bytes = values.map(|v| {
+        let dims = graph.fact(*v).shape.iter();
+        dims.fold(4, |n: u64, d| n.saturating_mul(*d as u64))
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+/// A copy of numbers in a plugin's memory, of at most `most` bytes.
 ///
 /// # Safety
 /// `shape` points to `rank` extents, `data` to as many numbers as they say.
@@ -232,10 +258,15 @@ pub(crate) unsafe fn tensor(
     data: *const f32,
     shape: *const u64,
     rank: u64,
+    most: u64,
 ) -> Result<Tensor, ExplainError> {
     // SAFETY: promised by the caller.
     unsafe {
         let dims = extents(shape, rank)?;
+        let bytes = dims.iter().fold(4, |n: u64, d| n.saturating_mul(*d as u64));
+        if bytes > most || !data.is_aligned() {
+            return Err(broken(format!("numbers of {bytes} bytes at {data:p}")));
+        }
         if data.is_null() {
             return Ok(Tensor::zeros(dims)?);
         }
@@ -252,11 +283,16 @@ pub(crate) unsafe fn extents(shape: *const u64, rank: u64) -> Result<Vec<usize>,
     if rank > 8 {
         return Err(broken(format!("a shape of {rank} extents")));
     }
+    if !shape.is_aligned() {
+        return Err(broken(format!("a shape at {shape:p}")));
+    }
     // SAFETY: promised by the caller.
     let dims = unsafe { abi::slice(shape, rank) };
     let elements = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
     match elements {
         Some(1..=0x100_0000_0000) => Ok(dims.iter().map(|d| *d as usize).collect()),
-        _ => Err(broken(format!("a shape {dims:?}"))),
+        _ => Err(broken(format!(
+            "a shape {dims:?}, of no elements or more than 2^40"
+        ))),
     }
 }

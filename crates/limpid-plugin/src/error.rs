@@ -20,10 +20,16 @@ impl HostError {
     }
 }
 
+/// A panic in a function that the host calls back.
+#[derive(Debug, thiserror::Error)]
+#[error("in a callback: {0}")]
+pub(crate) struct Panicked(pub(crate) String);
+
 /// The status that tells the host of an error.
 pub(crate) fn status_of(error: &ExplainError) -> abi::limpid_status {
     match error {
         ExplainError::Cancelled => abi::LIMPID_CANCELLED,
+        ExplainError::Run(inner) if inner.is::<Panicked>() => abi::LIMPID_PANIC,
         ExplainError::Run(inner) => inner
             .downcast_ref::<HostError>()
             .map_or(abi::LIMPID_FAILED, |e| e.status),

@@ -1,6 +1,6 @@
 //! Paths and callbacks as the host calls them.
 
-use crate::error::status_of;
+use crate::error::{Panicked, status_of};
 use crate::table::panic_message;
 use limpid_explain::{ExplainError, Fragment, Path, Sample, Subject};
 use limpid_graph::passes::Rule;
@@ -40,10 +40,7 @@ impl<T> Callback<T> {
         let error = match catch_unwind(AssertUnwindSafe(|| work(state))) {
             Ok(Ok(())) => return abi::LIMPID_OK,
             Ok(Err(error)) => error,
-            Err(panic) => ExplainError::Plugin {
-                plugin: env!("CARGO_PKG_NAME").to_owned(),
-                message: format!("panicked in a callback: {}", panic_message(&*panic)),
-            },
+            Err(panic) => ExplainError::Run(Box::new(Panicked(panic_message(&*panic)))),
         };
         let status = status_of(&error);
         this.error = Some(error);
@@ -172,8 +169,8 @@ unsafe extern "C" fn build(
             let inputs = [&[x][..], &made.statics, &made.controls].concat();
             let strange = graph.inputs().iter().any(|v| !inputs.contains(v));
             if strange || !text::is_writable(&graph) {
-                return Err(ExplainError::Plugin {
-                    plugin: env!("CARGO_PKG_NAME").to_owned(),
+                return Err(ExplainError::Refused {
+                    method: String::new(),
                     message: "a path's inputs must be floats, each a static or a control".into(),
                 });
             }

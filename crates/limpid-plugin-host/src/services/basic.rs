@@ -14,8 +14,23 @@ pub(super) unsafe extern "C" fn set_error(job: abi::limpid_job, text: abi::limpi
     if let Some(job) = find(job) {
         // SAFETY: the text is borrowed until this returns.
         let text = unsafe { text.get() }.unwrap_or("its error is no text in UTF-8");
-        job.say(text.chars().take(4096).collect());
+        job.say(shown(text));
     }
+}
+
+/// A plugin's text as it is shown: of a sane length, without control characters,
+/// which a terminal would obey.
+fn shown(text: &str) -> String {
+    let shown = text.chars().take(4096);
+    shown
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 pub(super) unsafe extern "C" fn is_cancelled(job: abi::limpid_job) -> u32 {
@@ -43,7 +58,7 @@ pub(super) unsafe extern "C" fn log(job: abi::limpid_job, level: u32, text: abi:
     }
     // SAFETY: the text is borrowed until this returns.
     let text = unsafe { text.get() }.unwrap_or_default();
-    let text: String = text.chars().take(4096).collect();
+    let text = shown(text);
     if let Some(job) = find(job) {
         let _ = job.with_context(|cx| {
             cx.note(&text);

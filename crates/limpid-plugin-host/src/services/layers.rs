@@ -3,7 +3,7 @@
 use super::basic::answered;
 use super::tensors::hand_host;
 use super::{image, list, objectives, room, table, words};
-use crate::job::{Fault, invalid, service};
+use crate::job::{Fault, Job, invalid, light, service};
 use limpid_explain::{LayerVariants, ModelInfo, Objective};
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
@@ -21,14 +21,18 @@ struct At {
 impl At {
     /// # Safety
     /// The struct and what it points to live until the service returns.
-    unsafe fn read(from: *const abi::limpid_layers, model: &ModelInfo) -> Result<Self, Fault> {
+    unsafe fn read(
+        job: &Job,
+        from: *const abi::limpid_layers,
+        model: &ModelInfo,
+    ) -> Result<Self, Fault> {
         // SAFETY: promised by the caller.
         unsafe {
             let at = table("request", from)?;
             let names = list("layers", at.layers, at.layer_count)?.iter();
             let names = names.map(|n| words("a layer's name", *n).map(str::to_owned));
             Ok(Self {
-                image: image(at.picture, at.shape, model)?,
+                image: image(job, at.picture, at.shape, model)?,
                 layers: names.collect::<Result<_, _>>()?,
                 objectives: objectives(at.objectives, at.objective_count, model.classes)?,
             })
@@ -46,7 +50,7 @@ pub(super) unsafe extern "C" fn layer_gradients(
         // SAFETY: the request and what it points to live until this returns;
         // there is room for so many tensors.
         unsafe {
-            let at = At::read(request, cx.model())?;
+            let at = At::read(job, request, cx.model())?;
             let (layers, scores) = (at.layers.len(), at.objectives.len());
             let activations = room("activations", activations, layers)?;
             let gradients = room("gradients", gradients, layers * scores)?;
@@ -68,11 +72,11 @@ pub(super) unsafe extern "C" fn layer_scores(
     out: *mut f64,
     len: u64,
 ) -> abi::limpid_status {
-    service(job, LAYERS, |_, cx| {
+    service(job, LAYERS, |job, cx| {
         // SAFETY: the request and what it points to live until this returns.
         unsafe {
             let request = table("request", request)?;
-            let at = At::read(request.at, cx.model())?;
+            let at = At::read(job, request.at, cx.model())?;
             let [layer] = &at.layers[..] else {
                 return Err(invalid(format!(
                     "{} layers in place of one",
@@ -83,6 +87,7 @@ pub(super) unsafe extern "C" fn layer_scores(
             if wanted != len || usize::try_from(len).is_err() {
                 return Err(invalid(format!("room for {len} of {wanted} scores")));
             }
+            job.room(len.saturating_mul(8))?;
             let room = room("scores", out, len as usize)?;
             let vary = request.vary.ok_or_else(|| invalid("no function `vary`"))?;
             let mut answer = abi::LIMPID_OK;
@@ -124,7 +129,7 @@ unsafe extern "C" fn attentions(
     let status = service(job, abi::LIMPID_CAN_READ_ATTENTIONS, |job, cx| {
         // SAFETY: the request and what it points to live until this returns.
         unsafe {
-            let at = At::read(request, cx.model())?;
+            let at = At::read(job, request, cx.model())?;
             let found = cx.attentions(&at.image, &at.objectives)?;
             let place = abi::limpid_tokens {
                 head: abi::limpid_head::default(),
@@ -151,14 +156,19 @@ unsafe extern "C" fn attentions(
         return status;
     };
     // The context is back in its place, so that the plugin can read the tensors.
-    for ids in &tensors {
-        let gradients = &ids[1..];
-        // SAFETY: the numbers live until the call returns; the object is the
-        // plugin's.
-        let status = unsafe { each(object, ids[0], gradients.as_ptr(), gradients.len() as u64) };
-        if status != abi::LIMPID_OK {
-            return status;
+    light(job, |job| {
+        let mut answer = abi::LIMPID_OK;
+        for ids in &tensors {
+            if answer != abi::LIMPID_OK {
+                // The plugin never hears of these.
+                ids.iter().try_for_each(|id| job.release(*id))?;
+                continue;
+            }
+            let gradients = &ids[1..];
+            // SAFETY: the numbers live until the call returns; the object is
+            // the plugin's.
+            answer = unsafe { each(object, ids[0], gradients.as_ptr(), gradients.len() as u64) };
         }
-    }
-    status
+        answered(answer)
+    })
 }

@@ -2,8 +2,9 @@
 
 use super::basic::answered;
 use super::tensors::hand_host;
-use super::{OwnedSubject, list, objective, objectives, room, samples, table, unknown};
-use crate::job::{Fault, invalid, service};
+use super::{MAX_LIST, OwnedSubject, list, objective, objectives, room, samples, table, unknown};
+use crate::job::{Fault, invalid, service, status_name};
+use crate::path::broken;
 use limpid_explain::{
     Accumulation, ExplainError, Gradients, Integration, Node, Planner, Points, Reduce, Sample,
     Schedule, Sums, Weighted,
@@ -11,6 +12,7 @@ use limpid_explain::{
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
 use std::ffi::c_void;
+use std::thread::{self, ThreadId};
 
 const INTEGRATE: u64 = abi::LIMPID_CAN_INTEGRATE;
 
@@ -23,7 +25,7 @@ pub(super) unsafe extern "C" fn integrate(
         // SAFETY: the request and what it points to live until this returns.
         unsafe {
             let request = table("request", request)?;
-            let subject = OwnedSubject::read(request.subject, cx.model())?;
+            let subject = OwnedSubject::read(job, request.subject, cx.model())?;
             let score = objective(request.objective, cx.model().classes)?;
             let nodes = list("nodes", request.nodes, request.node_count)?;
             let nodes = nodes.iter().map(|n| Node {
@@ -58,6 +60,8 @@ struct PluginPlanner {
     rows: usize,
     /// What the plugin answered, where it was no success.
     answer: abi::limpid_status,
+    /// Whether it was told why by the host, whose error counts then.
+    told: bool,
 }
 
 /// What a plugin's planner works on, meanwhile.
@@ -66,6 +70,20 @@ struct Plan<'a, 'b> {
     rows: usize,
     sums: &'a mut Sums<'b>,
     error: Option<ExplainError>,
+    thread: ThreadId,
+}
+
+impl Plan<'_, '_> {
+    /// Keeps what is wrong with what the plugin does.
+    fn refuse(&mut self, message: &str) -> abi::limpid_status {
+        self.error = Some(broken(message));
+        abi::LIMPID_INVALID
+    }
+
+    /// Whether the thread is the one that runs the job.
+    fn is_own(&self) -> bool {
+        thread::current().id() == self.thread
+    }
 }
 
 unsafe extern "C" fn add(
@@ -76,14 +94,21 @@ unsafe extern "C" fn add(
     // SAFETY: `object` is the plan that `next` made, which is not used while
     // the plugin runs; the points are the plugin's.
     unsafe {
+        if !(*object.cast::<Plan<'_, '_>>()).is_own() {
+            return abi::LIMPID_WRONG_THREAD;
+        }
         let plan = &mut *object.cast::<Plan<'_, '_>>();
+        let all = (plan.points.len() as u64).saturating_add(count);
         let Ok(points) = list("points", points, count) else {
-            return abi::LIMPID_INVALID;
+            return plan.refuse("a list of points that is none");
         };
+        if all > MAX_LIST {
+            return plan.refuse(&format!("a plan of {all} points at once"));
+        }
         for point in points {
             let finite = point.sample.position.is_finite() && point.weight.is_finite();
             if !finite || point.row >= plan.rows as u64 {
-                return abi::LIMPID_INVALID;
+                return plan.refuse("a point that is not finite or of no sum");
             }
             plan.points.push(Weighted {
                 sample: Sample {
@@ -101,12 +126,15 @@ unsafe extern "C" fn add(
 unsafe extern "C" fn sums(object: *mut c_void, out: *mut f32, len: u64) -> abi::limpid_status {
     // SAFETY: as in `add`; there is room for `len` numbers.
     unsafe {
+        if !(*object.cast::<Plan<'_, '_>>()).is_own() {
+            return abi::LIMPID_WRONG_THREAD;
+        }
         let plan = &mut *object.cast::<Plan<'_, '_>>();
         match (plan.sums)() {
             Ok(rows) => {
                 let all: usize = rows.iter().map(|r| r.data().len()).sum();
                 if out.is_null() || len != all as u64 {
-                    return abi::LIMPID_INVALID;
+                    return plan.refuse(&format!("room for {len} of {all} numbers of sums"));
                 }
                 let mut to = abi::slice_mut(out, len);
                 for row in rows {
@@ -126,7 +154,7 @@ unsafe extern "C" fn sums(object: *mut c_void, out: *mut f32, len: u64) -> abi::
 
 /// The answer of a planner of a plugin that was no success.
 #[derive(Debug, thiserror::Error)]
-#[error("the plugin's planner failed with status {0}")]
+#[error("the plugin's planner failed with {}", status_name(*.0))]
 struct PlannerFailed(abi::limpid_status);
 
 impl Planner for PluginPlanner {
@@ -136,6 +164,7 @@ impl Planner for PluginPlanner {
             rows: self.rows,
             sums: sums_of,
             error: None,
+            thread: thread::current().id(),
         };
         let table = abi::limpid_plan {
             head: abi::limpid_head::of::<abi::limpid_plan>(),
@@ -148,6 +177,7 @@ impl Planner for PluginPlanner {
         let status = unsafe { (self.next)(self.object, &raw const table) };
         if status != abi::LIMPID_OK {
             self.answer = status;
+            self.told = plan.error.is_some();
             let failed = || ExplainError::Run(Box::new(PlannerFailed(status)));
             return Err(plan.error.unwrap_or_else(failed));
         }
@@ -164,7 +194,7 @@ pub(super) unsafe extern "C" fn accumulate(
         // SAFETY: the request and what it points to live until this returns.
         unsafe {
             let request = table("request", request)?;
-            let subject = OwnedSubject::read(request.subject, cx.model())?;
+            let subject = OwnedSubject::read(job, request.subject, cx.model())?;
             let score = objective(request.objective, cx.model().classes)?;
             let next = request.next.ok_or_else(|| invalid("no function `next`"))?;
             let size = subject.image.data().len();
@@ -185,6 +215,7 @@ pub(super) unsafe extern "C" fn accumulate(
                 next,
                 rows,
                 answer: abi::LIMPID_OK,
+                told: false,
             };
             let sums = cx.accumulate(
                 &Accumulation {
@@ -196,9 +227,12 @@ pub(super) unsafe extern "C" fn accumulate(
                 },
                 &mut planner,
             );
-            answered(planner.answer)?;
+            if !planner.told {
+                answered(planner.answer)?;
+            }
+            let sums = sums?;
             let room = room("sums", out, rows)?;
-            for (to, sum) in room.iter_mut().zip(sums?) {
+            for (to, sum) in room.iter_mut().zip(sums) {
                 hand_host(job, cx, &sum, to)?;
             }
             Ok(())
@@ -210,11 +244,11 @@ pub(super) unsafe extern "C" fn gradients(
     job: abi::limpid_job,
     request: *const abi::limpid_points,
 ) -> abi::limpid_status {
-    service(job, INTEGRATE, |_, cx| {
+    service(job, INTEGRATE, |job, cx| {
         // SAFETY: the request and what it points to live until this returns.
         unsafe {
             let request = table("request", request)?;
-            let subject = OwnedSubject::read(request.subject, cx.model())?;
+            let subject = OwnedSubject::read(job, request.subject, cx.model())?;
             let score = objective(request.objectives, cx.model().classes)?;
             let points = samples(list("points", request.points, request.point_count)?)?;
             let visit = request
@@ -250,11 +284,11 @@ pub(super) unsafe extern "C" fn scores(
     out: *mut f64,
     len: u64,
 ) -> abi::limpid_status {
-    service(job, abi::LIMPID_CAN_SCORE, |_, cx| {
+    service(job, abi::LIMPID_CAN_SCORE, |job, cx| {
         // SAFETY: the request and what it points to live until this returns.
         unsafe {
             let request = table("request", request)?;
-            let subject = OwnedSubject::read(request.subject, cx.model())?;
+            let subject = OwnedSubject::read(job, request.subject, cx.model())?;
             let classes = cx.model().classes;
             let scores = objectives(request.objectives, request.objective_count, classes)?;
             let points = samples(list("points", request.points, request.point_count)?)?;
@@ -262,6 +296,7 @@ pub(super) unsafe extern "C" fn scores(
             if wanted as u64 != len {
                 return Err(invalid(format!("room for {len} of {wanted} scores")));
             }
+            job.room(8 * len)?;
             let room = room("scores", out, wanted)?;
             let found = cx.scores(&Points {
                 subject: subject.get(),

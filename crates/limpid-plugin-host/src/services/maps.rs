@@ -18,6 +18,7 @@ pub(super) unsafe extern "C" fn emit(
             let attribution = read(job, cx, &map)?;
             let mut maps = job.maps.borrow_mut();
             if maps.len() == job.expected.maps {
+                job.surplus.set(job.surplus.get() + 1);
                 let message = format!("more than the {} maps asked for", maps.len());
                 return Err(invalid(message));
             }
@@ -27,10 +28,12 @@ pub(super) unsafe extern "C" fn emit(
     })
 }
 
-/// A map of another shape is a breach of the interface's rules.
+/// A map of another shape, or that is not finite, is a breach of the interface's
+/// rules.
 fn fault(error: ExplainError) -> Fault {
     match error {
         ExplainError::Shape { .. } => invalid(error.to_string()),
+        ExplainError::NonFinite { .. } => invalid("a map that is not finite"),
         other => other.into(),
     }
 }
@@ -106,7 +109,8 @@ unsafe fn values(
                     wanted.unwrap_or_default()
                 )));
             }
-            return Ok(crate::path::tensor(map.data, map.shape, map.rank)?);
+            let most = 4 * most as u64;
+            return Ok(crate::path::tensor(map.data, map.shape, map.rank, most)?);
         }
     }
     let tensor = cx.download(&job.tensor(map.tensor)?)?;

@@ -7,7 +7,7 @@ mod maps;
 mod pictures;
 mod tensors;
 
-use crate::job::{Fault, invalid};
+use crate::job::{Fault, Job, invalid};
 use crate::path::PluginPath;
 use limpid_explain::paths::Constant;
 use limpid_explain::{ModelInfo, Noise, Objective, Path, Readout, Sample, Subject};
@@ -57,8 +57,12 @@ pub const fn host(capabilities: u64, size: usize) -> abi::limpid_host {
     }
 }
 
-/// The most of anything that a request lists: objectives, classes, layers.
+/// The most of anything that a request lists: objectives, classes, layers,
+/// points.
 const MAX_LIST: u64 = 1 << 20;
+
+/// The longest name, rule or path, in bytes.
+const MAX_WORDS: u64 = 1 << 16;
 
 /// A model's facts as the interface has them.
 pub(crate) struct ModelTable {
@@ -103,8 +107,8 @@ unsafe fn list<'a, T>(what: &str, data: *const T, len: u64) -> Result<&'a [T], F
     if len > MAX_LIST {
         return Err(invalid(format!("a list of {len} {what}")));
     }
-    if len > 0 && data.is_null() {
-        return Err(invalid(format!("a list of {len} {what} at null")));
+    if len > 0 && (data.is_null() || !data.is_aligned()) {
+        return Err(invalid(format!("a list of {len} {what} at {data:p}")));
     }
     // SAFETY: promised by the caller.
     Ok(unsafe { abi::slice(data, len) })
@@ -122,7 +126,7 @@ unsafe fn table<T: abi::Growing>(what: &str, from: *const T) -> Result<T, Fault>
 /// # Safety
 /// The text lives until the service returns.
 unsafe fn words<'a>(what: &str, text: abi::limpid_str) -> Result<&'a str, Fault> {
-    if text.len > limpid_graph::text::MAX_TEXT as u64 {
+    if text.len > MAX_WORDS {
         return Err(invalid(format!("{what} of {} bytes", text.len)));
     }
     // SAFETY: promised by the caller.
@@ -181,7 +185,12 @@ fn unknown(what: &str, value: u32) -> Fault {
 ///
 /// # Safety
 /// `data` points to as many numbers as the shape says.
-unsafe fn image(data: *const f32, shape: [u64; 3], model: &ModelInfo) -> Result<Tensor, Fault> {
+unsafe fn image(
+    job: &Job,
+    data: *const f32,
+    shape: [u64; 3],
+    model: &ModelInfo,
+) -> Result<Tensor, Fault> {
     if data.is_null() || shape[0] != model.black.len() as u64 {
         return Err(invalid(format!(
             "a picture of shape {shape:?} for a model of {} channels",
@@ -189,7 +198,7 @@ unsafe fn image(data: *const f32, shape: [u64; 3], model: &ModelInfo) -> Result<
         )));
     }
     // SAFETY: promised by the caller.
-    Ok(unsafe { crate::path::tensor(data, shape.as_ptr(), 3) }?)
+    Ok(unsafe { crate::path::tensor(data, shape.as_ptr(), 3, job.left()) }?)
 }
 
 fn rule(text: &str) -> Result<Rule, Fault> {
@@ -215,16 +224,20 @@ struct OwnedSubject {
 impl OwnedSubject {
     /// # Safety
     /// The struct and what it points to live until the service returns.
-    unsafe fn read(from: *const abi::limpid_subject, model: &ModelInfo) -> Result<Self, Fault> {
+    unsafe fn read(
+        job: &Job,
+        from: *const abi::limpid_subject,
+        model: &ModelInfo,
+    ) -> Result<Self, Fault> {
         // SAFETY: promised by the caller.
         unsafe {
             let subject = table("subject", from)?;
             let path = match subject.path.is_null() {
                 true => None,
-                false => Some(PluginPath::new(table("path", subject.path)?)?),
+                false => Some(PluginPath::new(table("path", subject.path)?, job.left())?),
             };
             Ok(Self {
-                image: image(subject.picture, subject.shape, model)?,
+                image: image(job, subject.picture, subject.shape, model)?,
                 path,
                 noise: (subject.noise != 0).then_some(Noise {
                     scale: subject.noise_scale,
@@ -264,8 +277,8 @@ fn samples(points: &[abi::limpid_sample]) -> Result<Vec<Sample>, Fault> {
 /// # Safety
 /// `data` points to `len` elements that are the caller's alone.
 unsafe fn room<'a, T>(what: &str, data: *mut T, len: usize) -> Result<&'a mut [T], Fault> {
-    if len > 0 && data.is_null() {
-        return Err(invalid(format!("no room for {what}")));
+    if len > 0 && (data.is_null() || !data.is_aligned()) {
+        return Err(invalid(format!("no room for {what} at {data:p}")));
     }
     // SAFETY: promised by the caller.
     Ok(unsafe { abi::slice_mut(data, len as u64) })

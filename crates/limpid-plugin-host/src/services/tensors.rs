@@ -59,7 +59,7 @@ pub(super) unsafe extern "C" fn new(
         // SAFETY: the shape has `rank` extents, the data are as many as it says.
         unsafe {
             job.room(bytes(&extents(shape, rank)?))?;
-            let tensor = crate::path::tensor(data, shape, rank)?;
+            let tensor = crate::path::tensor(data, shape, rank, job.left())?;
             hand_host(job, cx, &tensor, out)
         }
     })
@@ -132,7 +132,7 @@ pub(super) unsafe extern "C" fn compute(
             let inputs = list("tensors", inputs, input_count)?.iter();
             let inputs = inputs.map(|t| job.tensor(*t));
             (
-                words("a graph", graph)?,
+                graph.get().unwrap_or_default(),
                 inputs.collect::<Result<Vec<_>, _>>()?,
             )
         };
@@ -157,9 +157,7 @@ pub(super) unsafe extern "C" fn compute(
             }
         }
         // What is made on the way counts, too.
-        let made = graph.nodes().iter().flat_map(|n| &n.outputs);
-        let all = made.fold(0u64, |n, v| n.saturating_add(bytes(&graph.fact(*v).shape)));
-        job.room(all)?;
+        job.room(crate::path::bytes(&graph, crate::path::results(&graph)))?;
         // SAFETY: there is room for `output_count` tensors.
         let out = unsafe { room("tensors", outputs, output_count as usize) }?;
         let tensors = cx.compute(&graph, &inputs.iter().collect::<Vec<_>>())?;

@@ -234,20 +234,16 @@ pub(super) fn evaluation(
         let role = role.or_else(|| position(&fragment.controls, *v).map(Role::Control));
         roles.extend(role);
     }
-    let map = graph.splice(network, &[fragment.point])?;
+    // Points that are all the same are one picture, which is asked for as often.
+    let points = repeated(&mut graph, fragment.point, &Fact::f32(batched(batch, dims)))?;
+    let map = graph.splice(network, &[points])?;
     let logits = map[network.outputs()[0].index()];
     graph.set_outputs(&[logits]);
     if tail == Tail::Scores {
         return Ok(Evaluation { graph, roles });
     }
     let scores = read(&mut graph, logits, readout)?;
-    let gradient = vjp_with_baseline(
-        &graph,
-        scores,
-        &[fragment.point],
-        subject.rule,
-        fragment.reference,
-    )?;
+    let gradient = vjp_with_baseline(&graph, scores, &[points], subject.rule, fragment.reference)?;
     let (mut graph, g) = (gradient.graph, gradient.gradients[0]);
     roles.push(Role::Cotangent);
     let out = match (tail, fragment.velocity) {
