@@ -1,7 +1,9 @@
 //! What the tests of the plugin interface share.
 #![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a test that is left out says why")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io};
 
 /// A library of the workspace, as cargo has built it beside this test.
@@ -34,4 +36,43 @@ pub fn installed(library: &Path, folder: &Path) -> io::Result<PathBuf> {
     let copy = own.join(library.file_name().unwrap_or_default());
     fs::copy(library, &copy)?;
     Ok(copy)
+}
+
+/// The folder of the header of the newest interface.
+#[must_use]
+pub fn newest_header() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/limpid-plugin-abi/include")
+}
+
+/// Builds a plugin of plain C99 with the system's compiler, every warning being
+/// an error. `None`, and a line that says so, where there is no compiler.
+///
+/// # Panics
+/// When the compiler refuses the source.
+#[must_use]
+pub fn compiled(source: &Path, header: &Path, folder: &Path) -> Option<PathBuf> {
+    let name = source.file_stem().unwrap_or_default();
+    let library = folder.join(name).with_extension(env::consts::DLL_EXTENSION);
+    let mut command = Command::new("cc");
+    command.args([
+        "-std=c99",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-pedantic",
+        "-Werror",
+    ]);
+    command.args(["-shared", "-fPIC", "-I"]).arg(header);
+    command.arg(source).arg("-o").arg(&library).arg("-lm");
+    match command.output() {
+        Ok(done) => {
+            let words = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success(), "{}: {words}", source.display());
+            Some(library)
+        }
+        Err(error) => {
+            println!("left out: `cc` cannot be run: {error}");
+            None
+        }
+    }
 }
