@@ -63,7 +63,7 @@ pub fn compiled(source: &Path, header: &Path, folder: &Path) -> Option<PathBuf> 
         "-Werror",
     ]);
     command.args(["-shared", "-fPIC", "-I"]).arg(header);
-    command.arg(source).arg("-o").arg(&library).arg("-lm");
+    command.arg(source).arg("-o").arg(&library);
     match command.output() {
         Ok(done) => {
             let words = String::from_utf8_lossy(&done.stderr);
