@@ -59,6 +59,13 @@
 // Initialises the head of a struct of a type.
 #define LIMPID_HEAD(type) { (uint32_t)sizeof(type), LIMPID_ABI_MAJOR, LIMPID_ABI_MINOR }
 
+// Whether a table, by its pointer, has a function: one that is older than this
+// header may end before it.
+#define LIMPID_HAS(table, function)                                                       \
+    ((uint64_t)((const char *)(&(table)->function + 1) - (const char *)(table)) <=        \
+         (table)->head.struct_size &&                                                     \
+     (table)->function != 0)
+
 // Initialises a `limpid_str` by a literal.
 #define LIMPID_TEXT(literal) { (literal), sizeof(literal) - 1 }
 

@@ -48,6 +48,13 @@ fn macros() -> String {
 // Initialises the head of a struct of a type.
 #define LIMPID_HEAD(type) {{ (uint32_t)sizeof(type), LIMPID_ABI_MAJOR, LIMPID_ABI_MINOR }}
 
+// Whether a table, by its pointer, has a function: one that is older than this
+// header may end before it.
+#define LIMPID_HAS(table, function)                                                       \
+    ((uint64_t)((const char *)(&(table)->function + 1) - (const char *)(table)) <=        \
+         (table)->head.struct_size &&                                                     \
+     (table)->function != 0)
+
 // Initialises a `limpid_str` by a literal.
 #define LIMPID_TEXT(literal) {{ (literal), sizeof(literal) - 1 }}"#,
         abi::LIMPID_ATTENTIONS
@@ -150,7 +157,7 @@ static const limpid_head head = LIMPID_HEAD(limpid_plugin);
 static const limpid_str text = LIMPID_TEXT("text");
 
 const limpid_plugin *limpid_plugin_entry(const limpid_host *host, limpid_sink error) {
-    if (host->head.abi_major == head.abi_major && error.write) {
+    if (host->head.abi_major == head.abi_major && error.write && LIMPID_HAS(host, emit)) {
         error.write(error.target, text);
     }
     return 0;
