@@ -373,7 +373,8 @@ typedef struct limpid_path {
                            const uint64_t *shape,
                            uint64_t rank,
                            struct limpid_sink out);
-    // Inputs that do not depend on the position.
+    // Inputs that do not depend on the position; as many numbers as the graph's
+    // inputs have.
     const struct limpid_array *statics;
     // How many there are.
     uint64_t static_count;

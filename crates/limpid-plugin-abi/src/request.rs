@@ -192,7 +192,8 @@ pub struct limpid_path {
             out: limpid_sink,
         ) -> limpid_status,
     >,
-    /// Inputs that do not depend on the position.
+    /// Inputs that do not depend on the position; as many numbers as the graph's
+    /// inputs have.
     pub statics: *const limpid_array,
     /// How many there are.
     pub static_count: u64,

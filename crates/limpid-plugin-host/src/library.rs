@@ -302,6 +302,38 @@ unsafe fn describe(
     }
 }
 
+/// Parameters' schemas in the order in which a plugin lists them.
+struct Schemas(Vec<(String, serde_json::Value)>);
+
+impl<'de> serde::Deserialize<'de> for Schemas {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> serde::de::Visitor<'de> for Pairs {
+            type Value = Schemas;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of parameters")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Schemas, A::Error> {
+                let mut pairs: Vec<(String, serde_json::Value)> = Vec::new();
+                while let Some((name, schema)) = map.next_entry::<String, _>()? {
+                    if pairs.iter().any(|(known, _)| *known == name) {
+                        let name = name.escape_default();
+                        return Err(serde::de::Error::custom(format!("`{name}` twice")));
+                    }
+                    pairs.push((name, schema));
+                }
+                Ok(Schemas(pairs))
+            }
+        }
+        from.deserialize_map(Pairs)
+    }
+}
+
 /// # Safety
 /// The method is a plugin's: what it points to lives as long as the process.
 unsafe fn method_info(
@@ -327,12 +359,12 @@ unsafe fn method_info(
             ));
         }
         let parameters = text("parameters", method.parameters)?;
-        let schema: serde_json::Map<String, serde_json::Value> = match parameters.is_empty() {
-            true => serde_json::Map::new(),
+        let Schemas(schemas) = match parameters.is_empty() {
+            true => Schemas(Vec::new()),
             false => serde_json::from_str(parameters)
                 .map_err(|e| format!("its parameters are no object of JSON: {e}"))?,
         };
-        let params = schema
+        let params = schemas
             .iter()
             .map(|(name, s)| ParamInfo::from_schema(name, s));
         Ok(Method {

@@ -54,6 +54,13 @@ pub struct Plugin {
     methods: Vec<MethodInfo>,
 }
 
+/// The parameters' schemas as an object of JSON, in their own order.
+fn schemas(info: &MethodInfo) -> String {
+    let params = info.params.iter();
+    let schemas = params.map(|p| format!("{}:{}", serde_json::json!(p.name), p.schema()));
+    format!("{{{}}}", schemas.collect::<Vec<_>>().join(","))
+}
+
 /// Text that lives as long as the process.
 fn lasting(text: String) -> abi::limpid_str {
     abi::limpid_str::new(text.leak())
@@ -71,7 +78,7 @@ impl Plugin {
                 kind: lasting(info.kind.to_string()),
                 output: lasting(info.output.to_string()),
                 summary: lasting(info.summary.to_string()),
-                parameters: lasting(serde_json::Value::Object(info.schema()).to_string()),
+                parameters: lasting(schemas(info)),
                 smooth: info.smooth.unwrap_or(0),
                 required: export.required,
                 optional: abi::LIMPID_CAN_ALL,

@@ -173,6 +173,14 @@ fn methods_that_are_refused() {
             "its parameters are no object of JSON",
         ),
         (
+            "twice",
+            (
+                "\"{}\"",
+                r#""{\"a\": {\"type\": \"boolean\"}, \"a\": {\"type\": \"string\"}}""#,
+            ),
+            "`a` twice",
+        ),
+        (
             "no-schema",
             ("\"{}\"", r#""{\"steps\": 7}""#),
             "parameter `steps`",
