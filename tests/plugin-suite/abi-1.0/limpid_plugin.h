@@ -102,9 +102,6 @@
 // Something to know that is no error.
 #define LIMPID_NOTE 0
 
-// For whoever looks for a fault.
-#define LIMPID_DEBUG 1
-
 // The score itself.
 #define LIMPID_LOGIT 0
 
@@ -547,7 +544,7 @@ typedef struct limpid_host {
     uint32_t (*is_cancelled)(limpid_job job);
     // Reports progress that no service does.
     void (*progress)(limpid_job job, uint64_t done, uint64_t total);
-    // Tells the user something: `LIMPID_NOTE` or `LIMPID_DEBUG`.
+    // Tells the user something; `level` is `LIMPID_NOTE`, others are ignored.
     void (*log)(limpid_job job, uint32_t level, struct limpid_str text);
     // How many times the model ran for this job.
     limpid_status (*evaluations)(limpid_job job, struct limpid_evaluations *out);

@@ -56,10 +56,13 @@ fn load(name: &str, source: &str) -> Option<Result<Plugin, String>> {
     Some(loaded)
 }
 
+/// A name, what is replaced by what, and what the host says.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn plugins_that_are_refused() {
     let entry = "return &plugin;";
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let cases: &[Case<'_>] = &[
         (
             "no-symbol",
             &[
