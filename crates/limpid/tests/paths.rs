@@ -7,11 +7,13 @@ mod common;
 
 use common::{PHOTOS, crop, embedded, fixture, relative_l2};
 use limpid::{
-    Attribution, Baseline, BlurIntegratedGradients, Device, ExpectedGradients, Explainer, Gradient,
-    GradientMethod, GradientXInput, GuidedIntegratedGradients, Input, IntegratedGradients, Joint,
-    Mode, Model, Rule, RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target,
-    Weighting,
+    Attribution, Baseline, BlurIntegratedGradients, Context, Device, Domain, ExpectedGradients,
+    ExplainError, Explainer, Gradient, GradientMethod, GradientXInput, GuidedIntegratedGradients,
+    Input, IntegratedGradients, Joint, Mode, Model, ModelInfo, Parameters, Request, Rule,
+    RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target, Weighting,
 };
+use limpid_explain::paths::Constant;
+use limpid_explain::{Gradients, Integration, Node, Points, Reduce, Sample, Schedule, Subject};
 use safetensors::SafeTensors;
 
 fn smooth_network() -> (Session, Input) {
@@ -284,4 +286,70 @@ fn few_gradients_leave_no_larger_a_gap_than_pairs_hundred() {
         println!("{name}: gap {found:.3} with {evaluations:?}, PAIR's {pair:.3}");
         assert!(found <= pair, "{name}: {found}, PAIR's {pair}");
     }
+}
+
+/// Asks for several points of no path: the same picture, as often.
+struct Repeated;
+
+impl Explainer for Repeated {
+    fn id(&self) -> &str {
+        "repeated"
+    }
+
+    fn parameters(&self, _: &ModelInfo, _: &[usize]) -> Parameters {
+        Parameters::new()
+    }
+
+    fn explain(
+        &self,
+        cx: &mut dyn Context,
+        request: &Request<'_>,
+    ) -> Result<Vec<Attribution>, ExplainError> {
+        let subject = Subject::new(request.image, &Constant);
+        let objective = &request.objectives[0];
+        let points = &[Sample::default(); 3];
+        let mut shown: Vec<Vec<f32>> = Vec::new();
+        let gradients = Gradients {
+            subject,
+            objective,
+            points,
+            times_velocity: false,
+        };
+        cx.gradients(&gradients, &mut |i, gradient| {
+            assert_eq!(i, shown.len());
+            shown.push(gradient.to_vec());
+            Ok(())
+        })?;
+        assert_eq!(shown.len(), 3);
+        assert!(shown[0] == shown[1] && shown[0] == shown[2]);
+        let scores = cx.scores(&Points {
+            subject,
+            objectives: request.objectives,
+            points,
+        })?;
+        assert_eq!(scores, [scores[0]; 3]);
+        let third = Node {
+            position: 0.0,
+            weight: 1.0 / 3.0,
+        };
+        let map = cx.integrate(&Integration {
+            subject,
+            objective,
+            schedule: &Schedule::nested(1, vec![third; 3]),
+            reduce: Reduce::Mean,
+        })?;
+        let first: Vec<f64> = shown[0].iter().map(|v| f64::from(*v)).collect();
+        assert!(relative_l2(map.data(), &first) < 1e-6);
+        let map = Attribution::new(map, Domain::Input, cx.evaluations());
+        Ok(vec![map])
+    }
+}
+
+#[test]
+fn points_that_are_the_same_are_as_many() {
+    let map = explain(&smooth_network(), &Repeated, &Target::Top(1), 0);
+    assert_eq!(
+        (map.evaluations.gradients, map.evaluations.forwards),
+        (6, 3)
+    );
 }
