@@ -70,8 +70,8 @@
 //!
 //! What an explainer asks of its [`Context`] is done by the host, on its device;
 //! whole loops (a weighted sum of gradients over a sampling plan) are one call,
-//! so a plugin is as fast as a built-in method. `docs/plugins.md` goes from
-//! nothing to a map.
+//! so a plugin is as fast as a built-in method. Limpid's `docs/plugins.md` goes
+//! from nothing to a heat-map, which `cargo xtask plugin new` begins.
 //!
 //! A panic is caught and reported as an error; so the plugin must not be built
 //! with `panic = "abort"`.
