@@ -1,5 +1,7 @@
 //! When and where a measurement is made.
 
+use crate::cargo;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,8 +51,14 @@ pub(crate) fn processor(lscpu: &str) -> Option<&str> {
     Some(line.trim())
 }
 
+/// The folder of today's results.
+pub(crate) fn results(processor: &str, threads: usize) -> PathBuf {
+    let name = format!("{}-{}-{threads}threads", today(), slug(processor));
+    cargo::root().join("benches/runs").join(name)
+}
+
 /// A name as part of a file's: lower-case letters, digits and dashes.
-pub(crate) fn slug(name: &str) -> String {
+fn slug(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<String> = words
         .filter(|w| !w.is_empty())

@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: Limpid and other programs, measured in turn.
+//! `cargo xtask bench`: Limpid and other programs, or plugins, measured in turn.
 
 mod machine;
 mod peers;
+mod plugins;
 mod python;
 mod report;
 mod rows;
@@ -11,7 +12,7 @@ mod worker;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-/// Measure Limpid against other programs.
+/// Measure Limpid against other programs, and plugins against what is built in.
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Options {
@@ -22,10 +23,12 @@ pub(crate) struct Options {
 #[derive(Subcommand)]
 enum Command {
     Peers(peers::Options),
+    Plugins(plugins::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     match &options.command {
         Command::Peers(options) => peers::run(options),
+        Command::Plugins(options) => plugins::run(options),
     }
 }

@@ -109,11 +109,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         start,
         gradients: gradients(options.sampling.as_deref())?,
     };
-    let out = options.out.clone().unwrap_or_else(|| {
-        let machine = machine::slug(processor);
-        let name = format!("{}-{machine}-{}threads", report.date, options.threads);
-        cargo::root().join("benches/runs").join(name)
-    });
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| machine::results(processor, options.threads));
     let table = report.markdown();
     println!("\n{table}");
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
