@@ -77,7 +77,7 @@ pub mod notices {
 ///
 /// Nothing of a library is executed before its folder's `plugin.toml` was read
 /// and the digest there compared with the file. Once loaded it is code of this
-/// process; [`isolate`](crate::isolate) runs it in another one.
+/// process; [`isolate`] runs it in another one.
 ///
 /// ```
 /// use limpid::plugins;

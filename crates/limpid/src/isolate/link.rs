@@ -2,7 +2,7 @@
 //!
 //! On Unix it is one socket, the worker's standard input, so that standard
 //! output is the plugin's like that of any program; it goes where errors go.
-//! Elsewhere it is a pair of pipes, standard input and output: a plugin that
+//! On Windows it is a pair of pipes, standard input and output: a plugin that
 //! prints breaks a message, which costs the explanation.
 
 use std::io;
@@ -78,23 +78,24 @@ mod system {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 mod system {
     use super::*;
     use std::fs::File;
+    use std::os::windows::io::{AsHandle as _, OwnedHandle};
+    use std::os::windows::process::CommandExt as _;
 
     pub(in super::super) type Stream = File;
 
-    #[cfg(windows)]
-    fn file(from: impl Into<std::os::windows::io::OwnedHandle>) -> File {
+    /// Ctrl-C is for who started the worker, not for it.
+    const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+
+    fn file(from: impl Into<OwnedHandle>) -> File {
         File::from(from.into())
     }
 
     /// Starts a worker; returns what is read from it and written to it.
     pub(in super::super) fn spawn(command: &mut Command) -> io::Result<(Child, Stream, Stream)> {
-        use std::os::windows::process::CommandExt as _;
-        /// Ctrl-C is not for the worker.
-        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
         command.creation_flags(CREATE_NEW_PROCESS_GROUP);
         let mut child = command
             .stdin(Stdio::piped())
@@ -108,7 +109,6 @@ mod system {
 
     /// The worker's side of the connection.
     pub(in super::super) fn inherited() -> io::Result<(Stream, Stream)> {
-        use std::os::windows::io::AsHandle as _;
         let input = io::stdin().as_handle().try_clone_to_owned()?;
         let output = io::stdout().as_handle().try_clone_to_owned()?;
         Ok((file(input), file(output)))
