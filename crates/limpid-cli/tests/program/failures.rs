@@ -294,7 +294,8 @@ fn options_that_are_wrong() -> Result<()> {
     }
     wrong(&["--param", "steps"], "KEY=VALUE")?;
     wrong(&["--format", "jpg"], "--format")?;
-    wrong(&["--isolate"], "--isolate")?;
+    wrong(&["--plugin", "missing.so"], "missing.so")?;
+    wrong(&["--insulate"], "--insulate")?;
     assert!(!dir.join("limpid-out").exists());
     for threads in ["0", "1025"] {
         let done = dir.run(["bench", "start", "--threads", threads])?;
