@@ -5,6 +5,7 @@ mod bench;
 mod evaluate;
 mod explain;
 mod failures;
+mod isolate;
 mod lists;
 mod plugins;
 mod predict;
