@@ -305,7 +305,7 @@ unsafe fn describe(
 /// Parameters' schemas in the order in which a plugin lists them.
 struct Schemas(Vec<(String, serde_json::Value)>);
 
-impl<'de> serde::Deserialize<'de> for Schemas {
+impl<'de> Deserialize<'de> for Schemas {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Pairs;
         impl<'de> serde::de::Visitor<'de> for Pairs {
