@@ -296,11 +296,8 @@ fn errors_of_the_host_come_back() {
     assert_eq!(format!("{passed:?}"), format!("{own:?}"));
     let wrong = method(&plugin, "wrong-pictures").unwrap();
     let wrong = explain(&session, &input, &*wrong).unwrap_err();
-    assert!(
-        matches!(
-            wrong,
-            Error::Graph(_) | Error::Explain(ExplainError::Graph(_))
-        ),
-        "{wrong:?}"
-    );
+    let shape = matches!(wrong, Error::Explain(ExplainError::Shape { .. }));
+    assert!(shape, "{wrong:?}");
+    let words = "pictures must be of shape [N,C,H,W], not [2, 3, 4]";
+    assert_eq!(wrong.to_string(), words);
 }
