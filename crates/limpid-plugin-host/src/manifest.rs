@@ -202,8 +202,11 @@ pub fn install(library: &Path, folder: &Path) -> Result<(PathBuf, Manifest), Plu
     }
     // Who has the old one loaded keeps its file.
     let new = own.join(format!(".{}.new", manifest.library));
-    fs::copy(&library, &new).map_err(PluginError::io(&new))?;
-    fs::rename(&new, &copy).map_err(PluginError::io(&copy))?;
+    let copied = fs::copy(&library, &new).and_then(|_| fs::rename(&new, &copy));
+    if let Err(error) = copied {
+        let _ = fs::remove_file(&new);
+        return Err(PluginError::io(&copy)(error));
+    }
     Ok((write(&own, &manifest)?, manifest))
 }
 
