@@ -27,7 +27,7 @@ const WORK: [Work; 6] = [
     ("blur-ig", "path", &[("evaluations", "64")], Some(25)),
     ("grad-cam", "cam", &[], None),
     ("score-cam", "cam", &[("channels", "64")], None),
-    ("rise", "perturbation", &[("samples", "64")], None),
+    ("rise", "perturbation", &[("masks", "64")], None),
 ];
 
 /// What is explained.
