@@ -242,7 +242,7 @@ pub struct LayerVariants<'a> {
 
 /// Makes a variant out of its number and the layer's output, `[C, h, w]` in C
 /// order.
-pub type Vary<'a> = dyn FnMut(usize, &mut [f32]) + 'a;
+pub type Vary<'a> = dyn FnMut(usize, &mut [f32]) -> Result<(), ExplainError> + 'a;
 
 /// The weights of an attention, and scores' gradients with respect to them.
 #[derive(Debug, Clone)]

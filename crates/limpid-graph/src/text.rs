@@ -46,6 +46,9 @@ pub enum TextError {
         /// The name.
         name: String,
     },
+    /// A constant holds what JSON cannot say.
+    #[error("constant `{0}` of the graph is not finite")]
+    NotFinite(String),
     /// An operator refuses its inputs, or there is none of the name.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -108,7 +111,8 @@ struct NodeText {
 /// Constants are written out.
 ///
 /// # Errors
-/// When a constant cannot be read.
+/// When a constant cannot be read or is not finite, or the text would be longer
+/// than [`MAX_TEXT`].
 ///
 /// ```
 /// use limpid_graph::{Fact, Graph, ops::Clip, text};
@@ -145,6 +149,9 @@ pub fn write(graph: &Graph, inputs: &[ValueId], outputs: &[ValueId]) -> Result<S
         let id = ValueId(index as u32);
         if let Some(constant) = graph.constant_of(id) {
             let tensor = constant.load().map_err(GraphError::from)?;
+            if !tensor.is_finite() {
+                return Err(TextError::NotFinite(graph.value(id).name.clone()));
+            }
             constants.push(ConstantText {
                 name: name(&id),
                 shape: tensor.dims().to_vec(),
@@ -168,12 +175,21 @@ pub fn write(graph: &Graph, inputs: &[ValueId], outputs: &[ValueId]) -> Result<S
             outputs: names(&node.outputs),
         });
     }
-    Ok(serde_json::to_string(&GraphText {
+    let text = serde_json::to_string(&GraphText {
         inputs: inputs.iter().map(input).collect(),
         constants,
         nodes,
         outputs: names(outputs),
-    })?)
+    })?;
+    small("bytes", text.len(), MAX_TEXT)?;
+    Ok(text)
+}
+
+fn small(what: &'static str, found: usize, most: usize) -> Result<(), TextError> {
+    match found > most {
+        true => Err(TextError::TooLarge { what, found, most }),
+        false => Ok(()),
+    }
 }
 
 /// The graph of a text. An input without a shape has what `known` says of its
@@ -187,10 +203,6 @@ pub fn read(
     batch: usize,
     known: impl Fn(usize, &str) -> Option<Fact>,
 ) -> Result<Graph, TextError> {
-    let small = |what, found: usize, most: usize| match found > most {
-        true => Err(TextError::TooLarge { what, found, most }),
-        false => Ok(()),
-    };
     small("bytes", text.len(), MAX_TEXT)?;
     let text: GraphText = serde_json::from_str(text)?;
     small("nodes", text.nodes.len(), MAX_NODES)?;

@@ -76,10 +76,7 @@ pub(crate) unsafe extern "C" fn vary(
     // passes `len` numbers that are ours until this returns.
     unsafe {
         let cells = abi::slice_mut(cells, len);
-        Callback::<&mut Vary<'_>>::run(object, |vary| {
-            vary(index as usize, cells);
-            Ok(())
-        })
+        Callback::<&mut Vary<'_>>::run(object, |vary| vary(index as usize, cells))
     }
 }
 

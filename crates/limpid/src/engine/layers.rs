@@ -164,21 +164,26 @@ impl Engine {
         gradient: &Make<'_>,
     ) -> Result<Vec<LayerGradients>, Error> {
         // A value that has several names is computed once.
-        let before = |i: usize| places[..i].iter().position(|v| *v == places[i]);
-        if let Some((twice, once)) = (1..places.len()).find_map(|i| Some((i, before(i)?))) {
-            let mut others = places.to_vec();
-            others.remove(twice);
-            let own = |place| place + usize::from(place >= twice);
-            let mut found = self.gradients_at(
+        let mut firsts: Vec<usize> = Vec::new();
+        let mut which = Vec::with_capacity(places.len());
+        for (i, v) in places.iter().enumerate() {
+            let known = firsts.iter().position(|first| places[*first] == *v);
+            which.push(known.unwrap_or_else(|| {
+                firsts.push(i);
+                firsts.len() - 1
+            }));
+        }
+        if firsts.len() < places.len() {
+            let once: Vec<ValueId> = firsts.iter().map(|i| places[*i]).collect();
+            let found = self.gradients_at(
                 network,
-                &others,
+                &once,
                 image,
                 objectives,
-                &|place, dims, data| activation(own(place), dims, data),
-                &|place, dims, data| gradient(own(place), dims, data),
+                &|place, dims, data| activation(firsts[place], dims, data),
+                &|place, dims, data| gradient(firsts[place], dims, data),
             )?;
-            found.insert(twice, found[once].clone());
-            return Ok(found);
+            return Ok(which.into_iter().map(|i| found[i].clone()).collect());
         }
         let mut found: Vec<LayerGradients> = Vec::with_capacity(places.len());
         let output = |place: usize, t: &Tensor| -> Result<LayerGradients, Error> {
@@ -258,7 +263,7 @@ impl Engine {
             let mut data = original.data().repeat(batch);
             for (i, data) in data.chunks_mut(original.data().len()).enumerate() {
                 let mut variant = cells.clone();
-                vary(first + i, &mut variant);
+                vary(first + i, &mut variant)?;
                 grid.put_cells(&variant, data);
             }
             let shape = [&[batch], original.dims()].concat();

@@ -46,6 +46,7 @@ impl ChannelAblation {
             if let Some(c) = i.checked_sub(1) {
                 cells[c * rows * columns..][..rows * columns].fill(0.0);
             }
+            Ok(())
         })?;
         let objectives = request.objectives.len();
         let map = |objective: usize| {

@@ -101,6 +101,7 @@ impl KeptCells {
                     *v *= self.kept.factor(apart.0, apart.1);
                 }
             }
+            Ok(())
         })?;
         let objectives = request.objectives.len();
         let map = |objective: usize| {
