@@ -202,11 +202,6 @@ impl Explainer for PluginExplainer {
         let explain = explain.ok_or_else(|| self.broken("has no function `explain`"))?;
         let model = ModelTable::new(cx.model());
         let objectives = Objectives::of(request.objectives);
-        let picture = request
-            .image
-            .clone()
-            .reshape([1, dims[0], dims[1], dims[2]])?;
-        let picture = cx.upload(&picture)?;
         let expected = Expected {
             maps: request.objectives.len(),
             dims,
@@ -217,8 +212,8 @@ impl Explainer for PluginExplainer {
             declared: self.method.uses,
             offered: self.plugin.host.capabilities,
         };
-        let (status, ended) = job::run(cx, uses, expected, |job| {
-            let tensor = match job.keep(picture) {
+        let (status, ended) = job::run(cx, uses, expected, request.image, |job| {
+            let tensor = match job.keep_picture() {
                 Ok(tensor) => tensor,
                 Err(fault) => {
                     if let Fault::Rule(_, words) = fault {

@@ -2,6 +2,7 @@
 
 use crate::{MANIFEST, PluginError, Verified};
 use std::collections::HashMap;
+use std::env::consts::DLL_EXTENSION;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -117,8 +118,22 @@ fn inside(folder: &Path, source: Source) -> Vec<Found> {
         entries.sort();
         folders.extend(entries);
     }
-    let with_manifest = folders.into_iter().filter(|f| f.join(MANIFEST).exists());
-    with_manifest.map(|f| found(&f, source)).collect()
+    let plugins = folders.into_iter().filter_map(|f| match f.join(MANIFEST) {
+        manifest if manifest.exists() => Some(f),
+        // A library that nobody has packed is told of rather than passed over.
+        _ => library_in(&f),
+    });
+    plugins.map(|f| found(&f, source)).collect()
+}
+
+/// The first library of a folder, in byte order.
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let files = files.map(|e| e.path()).filter(|path| {
+        let ending = path.extension().is_some_and(|e| e == DLL_EXTENSION);
+        ending && path.is_file()
+    });
+    files.min()
 }
 
 fn found(path: &Path, source: Source) -> Found {

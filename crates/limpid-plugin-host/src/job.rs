@@ -6,6 +6,7 @@ use crate::path::Broken;
 use limpid_explain::{Attribution, Context, DeviceTensor, ExplainError, Pictures};
 use limpid_plugin::table::panic_message;
 use limpid_plugin_abi as abi;
+use limpid_tensor::Tensor;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,17 +45,30 @@ pub(crate) struct Uses {
     pub(crate) offered: u64,
 }
 
+/// A tensor that a job keeps. What the host has made is copied to where the model
+/// runs once something there reads it.
+#[derive(Clone)]
+enum Kept {
+    /// Where the model runs.
+    Device(DeviceTensor),
+    /// In the host's memory.
+    Host(Rc<Tensor>),
+    /// The picture that is explained, as `[1, C, H, W]`.
+    Picture,
+}
+
 /// One explanation by a plugin.
 pub(crate) struct Job {
     id: u64,
     uses: Uses,
     /// The context, but while a service uses it.
     context: Cell<Option<NonNull<dyn Context>>>,
-    tensors: RefCell<HashMap<abi::limpid_tensor, DeviceTensor>>,
+    /// The picture, `[C, H, W]`.
+    picture: NonNull<Tensor>,
+    tensors: RefCell<HashMap<abi::limpid_tensor, Kept>>,
     bytes: Cell<u64>,
     most_bytes: u64,
     pub(crate) pictures: RefCell<HashMap<abi::limpid_pictures, std::sync::Arc<dyn Pictures>>>,
-    next: Cell<u64>,
     /// What the last service that failed said: the status, the words and, where
     /// it was an error of the host's, that.
     failed: RefCell<Option<(String, Option<ExplainError>)>>,
@@ -76,7 +90,9 @@ thread_local! {
 /// The jobs of all threads, and how often each was called by a wrong one.
 static STRAYS: Mutex<Option<HashMap<u64, u64>>> = Mutex::new(None);
 
-static NEXT_JOB: AtomicU64 = AtomicU64::new(1);
+/// The next number of a job, a tensor or a folder: none is used twice, so that
+/// one of a job that is over is known to be stale.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 fn strays<R>(work: impl FnOnce(&mut HashMap<u64, u64>) -> R) -> R {
     let mut strays = STRAYS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +117,7 @@ pub(crate) fn run<R>(
     cx: &mut dyn Context,
     uses: Uses,
     expected: Expected,
+    picture: &Tensor,
     work: impl FnOnce(&Job) -> R,
 ) -> (R, Ended) {
     /// Takes the job off its thread's list, however `work` ends.
@@ -110,7 +127,7 @@ pub(crate) fn run<R>(
             RUNNING.with_borrow_mut(|jobs| jobs.retain(|j| j.id != self.0));
         }
     }
-    let id = NEXT_JOB.fetch_add(1, Ordering::Relaxed);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let most_bytes = cx.limits().bytes;
     // SAFETY: the lifetime is dropped from the type alone: the pointer is used
     // while `cx` is borrowed, since the job leaves the list before that ends and
@@ -124,11 +141,11 @@ pub(crate) fn run<R>(
         id,
         uses,
         context: Cell::new(Some(context)),
+        picture: NonNull::from(picture),
         tensors: RefCell::default(),
         bytes: Cell::new(0),
         most_bytes,
         pictures: RefCell::default(),
-        next: Cell::new(1),
         failed: RefCell::default(),
         failures: Cell::new(0),
         said: RefCell::default(),
@@ -157,7 +174,12 @@ pub(crate) fn run<R>(
 
 /// The job of this number, if this thread runs it.
 pub(crate) fn find(id: abi::limpid_job) -> Option<Rc<Job>> {
-    let found = RUNNING.with_borrow(|jobs| jobs.iter().rfind(|j| j.id == id).cloned());
+    let running = |jobs: &RefCell<Vec<Rc<Job>>>| {
+        let jobs = jobs.borrow();
+        jobs.iter().rfind(|j| j.id == id).cloned()
+    };
+    // A thread that ends runs nothing any more.
+    let found = RUNNING.try_with(running).ok().flatten();
     if found.is_none() {
         strays(|s| s.get_mut(&id).map(|n| *n += 1));
     }
@@ -168,6 +190,11 @@ pub(crate) fn find(id: abi::limpid_job) -> Option<Rc<Job>> {
 pub(crate) const STRAY: &str =
     "a service was called by a thread that does not run the job, or after the job had ended";
 
+/// Runs what returns no status; nothing of what goes wrong leaves it.
+pub(crate) fn quietly(id: abi::limpid_job, work: impl FnOnce(&Job)) {
+    let _ = catch_unwind(AssertUnwindSafe(|| find(id).map(|job| work(&job))));
+}
+
 /// Runs a service that needs no context.
 pub(crate) fn light(
     id: abi::limpid_job,
@@ -177,7 +204,12 @@ pub(crate) fn light(
         return abi::LIMPID_WRONG_THREAD;
     };
     let before = job.failures.get();
+    let first = NEXT.load(Ordering::Relaxed);
     let done = catch_unwind(AssertUnwindSafe(|| work(&job)));
+    if !matches!(done, Ok(Ok(()))) {
+        // Nobody knows the tensors that a service made before it failed.
+        job.release_since(first);
+    }
     job.status(done, before)
 }
 
@@ -282,7 +314,7 @@ impl Job {
     }
 
     pub(crate) fn number(&self) -> u64 {
-        self.next.replace(self.next.get() + 1)
+        NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The bytes that may still be taken.
@@ -303,26 +335,106 @@ impl Job {
         Err(Fault::Rule(abi::LIMPID_OUT_OF_MEMORY, message))
     }
 
-    /// A number for a tensor, which the job now keeps.
+    /// The picture, `[C, H, W]`.
+    pub(crate) fn picture(&self) -> &Tensor {
+        // SAFETY: the picture is borrowed for as long as the job runs, and is
+        // only read.
+        unsafe { self.picture.as_ref() }
+    }
+
+    /// A number for a tensor where the model runs, which the job now keeps.
     pub(crate) fn keep(&self, tensor: DeviceTensor) -> Result<abi::limpid_tensor, Fault> {
-        self.room(tensor.bytes())?;
-        self.bytes.set(self.bytes.get() + tensor.bytes());
+        self.insert(Kept::Device(tensor))
+    }
+
+    /// The same for a tensor in the host's memory.
+    pub(crate) fn keep_host(&self, tensor: Tensor) -> Result<abi::limpid_tensor, Fault> {
+        self.insert(Kept::Host(Rc::new(tensor)))
+    }
+
+    /// The same for the picture.
+    pub(crate) fn keep_picture(&self) -> Result<abi::limpid_tensor, Fault> {
+        self.insert(Kept::Picture)
+    }
+
+    fn insert(&self, tensor: Kept) -> Result<abi::limpid_tensor, Fault> {
+        let bytes = bytes(&self.shape(&tensor));
+        self.room(bytes)?;
+        self.bytes.set(self.bytes.get() + bytes);
         let id = self.number();
         self.tensors.borrow_mut().insert(id, tensor);
         Ok(id)
     }
 
-    pub(crate) fn tensor(&self, id: abi::limpid_tensor) -> Result<DeviceTensor, Fault> {
+    fn kept(&self, id: abi::limpid_tensor) -> Result<Kept, Fault> {
         let found = self.tensors.borrow().get(&id).cloned();
         found.ok_or_else(|| invalid(format!("the job has no tensor {id}: was it released?")))
     }
 
+    fn shape(&self, tensor: &Kept) -> Vec<usize> {
+        match tensor {
+            Kept::Device(tensor) => tensor.dims().to_vec(),
+            Kept::Host(tensor) => tensor.dims().to_vec(),
+            Kept::Picture => [&[1], self.picture().dims()].concat(),
+        }
+    }
+
+    /// The extents of a tensor.
+    pub(crate) fn dims(&self, id: abi::limpid_tensor) -> Result<Vec<usize>, Fault> {
+        Ok(self.shape(&self.kept(id)?))
+    }
+
+    /// A tensor where the model runs.
+    pub(crate) fn tensor(
+        &self,
+        id: abi::limpid_tensor,
+        cx: &mut dyn Context,
+    ) -> Result<DeviceTensor, Fault> {
+        let tensor = match self.kept(id)? {
+            Kept::Device(tensor) => return Ok(tensor),
+            Kept::Host(tensor) => cx.upload(&tensor)?,
+            Kept::Picture => {
+                let dims = self.shape(&Kept::Picture);
+                cx.upload(&self.picture().clone().reshape(dims)?)?
+            }
+        };
+        let kept = Kept::Device(tensor.clone());
+        self.tensors.borrow_mut().insert(id, kept);
+        Ok(tensor)
+    }
+
+    /// Shows a tensor's numbers.
+    pub(crate) fn with_numbers<R>(
+        &self,
+        id: abi::limpid_tensor,
+        cx: &mut dyn Context,
+        work: impl FnOnce(&[f32]) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        match self.kept(id)? {
+            Kept::Device(tensor) => work(cx.download(&tensor)?.data()),
+            Kept::Host(tensor) => work(tensor.data()),
+            Kept::Picture => work(self.picture().data()),
+        }
+    }
+
+    fn release_since(&self, first: abi::limpid_tensor) {
+        let made: Vec<u64> = self.tensors.borrow().keys().copied().collect();
+        for id in made.into_iter().filter(|id| *id >= first) {
+            let _ = self.release(id);
+        }
+    }
+
     pub(crate) fn release(&self, id: abi::limpid_tensor) -> Result<(), Fault> {
-        let tensor = self.tensor(id)?;
-        self.bytes.set(self.bytes.get() - tensor.bytes());
+        let bytes = bytes(&self.dims(id)?);
+        self.bytes.set(self.bytes.get() - bytes);
         self.tensors.borrow_mut().remove(&id);
         Ok(())
     }
+}
+
+/// Four bytes an element.
+pub(crate) fn bytes(dims: &[usize]) -> u64 {
+    dims.iter().fold(4, |n, d| n.saturating_mul(*d as u64))
 }
 
 /// A status in words.

@@ -24,7 +24,7 @@ pub use expected::Expected;
 pub use find::{Found, Source, discover};
 pub use library::{Plugin, Refused};
 pub use manifest::{MANIFEST, Manifest, Verified, install, pack};
-pub use services::{HOST, host};
+pub use services::{HOST, host, shown};
 
 /// The interface's version, as manifests name it: `1.0`.
 #[must_use]

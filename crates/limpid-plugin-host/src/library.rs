@@ -62,8 +62,11 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// The libraries that this process has loaded, by path: none is loaded twice.
-static LOADED: Mutex<Option<HashMap<PathBuf, Plugin>>> = Mutex::new(None);
+/// Libraries by path, with the digests that they had where those were verified.
+type Loaded = HashMap<PathBuf, (Plugin, Option<String>)>;
+
+/// The libraries that this process has loaded: none is loaded twice.
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
 
 impl Plugin {
     /// Loads a library whose digest was verified, and compares what it says of
@@ -72,7 +75,8 @@ impl Plugin {
     /// # Errors
     /// When the system cannot load it, or it breaks the interface's rules.
     pub fn open(verified: &crate::Verified) -> Result<Self, PluginError> {
-        let plugin = Self::load(&verified.library, None)?;
+        let digest = verified.manifest.sha256.to_ascii_lowercase();
+        let plugin = Self::load_once(&verified.library, Some(digest))?;
         let wrong = |what: &str, library: &str, manifest: &str| PluginError::Interface {
             path: verified.library.clone(),
             message: format!("its {what} is {library}, plugin.toml says {manifest}"),
@@ -103,16 +107,30 @@ impl Plugin {
     /// As [`open`](Self::open).
     #[doc(hidden)]
     pub fn load(path: &Path, host: Option<&'static abi::limpid_host>) -> Result<Self, PluginError> {
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = loaded.get_or_insert_default();
-        if let (Some(plugin), None) = (loaded.get(path), host) {
-            return Ok(plugin.clone());
+        match host {
+            Some(host) => Self::load_anew(path, host),
+            None => Self::load_once(path, None),
         }
-        let plugin = Self::load_anew(path, host.unwrap_or(&services::HOST))?;
-        if host.is_none() {
-            loaded.insert(path.to_owned(), plugin.clone());
+    }
+
+    fn load_once(path: &Path, digest: Option<String>) -> Result<Self, PluginError> {
+        let loaded = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = loaded().get_or_insert_default().get(path).cloned();
+        if let Some((plugin, before)) = known {
+            // The system would hand out the library that is loaded.
+            return match (&before, &digest) {
+                (Some(before), Some(digest)) if before != digest => Err(PluginError::Interface {
+                    path: path.to_owned(),
+                    message: "it was changed after this process had loaded it: start anew".into(),
+                }),
+                _ => Ok(plugin),
+            };
         }
-        Ok(plugin)
+        // No lock is held while the library's own code runs.
+        let plugin = Self::load_anew(path, &services::HOST)?;
+        let mut loaded = loaded();
+        let entry = loaded.get_or_insert_default().entry(path.to_owned());
+        Ok(entry.or_insert((plugin, digest)).0.clone())
     }
 
     fn load_anew(path: &Path, host: &'static abi::limpid_host) -> Result<Self, PluginError> {

@@ -123,12 +123,7 @@ impl Verified {
             path: file.clone(),
             message,
         };
-        let mut text = String::new();
-        let opened = File::open(&file).map_err(PluginError::io(&file))?;
-        opened
-            .take(MAX_MANIFEST)
-            .read_to_string(&mut text)
-            .map_err(PluginError::io(&file))?;
+        let text = text_of(&file).map_err(PluginError::io(&file))?;
         let manifest = Manifest::parse(&text).map_err(wrong)?;
         let library = folder.join(&manifest.library);
         let library = library.canonicalize().map_err(PluginError::io(&library))?;
@@ -212,7 +207,22 @@ pub fn install(library: &Path, folder: &Path) -> Result<(PathBuf, Manifest), Plu
 
 /// The manifest in a folder, if there is one that can be read.
 fn manifest_in(folder: &Path) -> Option<Manifest> {
-    Manifest::parse(&fs::read_to_string(folder.join(MANIFEST)).ok()?).ok()
+    Manifest::parse(&text_of(&folder.join(MANIFEST)).ok()?).ok()
+}
+
+/// The text of a manifest.
+fn text_of(file: &Path) -> io::Result<String> {
+    let data = fs::metadata(file)?;
+    if !data.is_file() || data.len() > MAX_MANIFEST {
+        return Err(io::Error::other(format!(
+            "is no file of at most {MAX_MANIFEST} bytes"
+        )));
+    }
+    let mut text = String::new();
+    File::open(file)?
+        .take(MAX_MANIFEST)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The manifest of a library, which is loaded for it.
@@ -251,6 +261,10 @@ fn write(folder: &Path, manifest: &Manifest) -> Result<PathBuf, PluginError> {
 
 /// The SHA-256 of a file, in hexadecimal digits.
 fn digest(path: &Path) -> Result<String, PluginError> {
+    if !path.is_file() {
+        let wrong = io::Error::other("is no file");
+        return Err(PluginError::io(path)(wrong));
+    }
     let mut file = File::open(path).map_err(PluginError::io(path))?;
     let mut hash = Hasher(Sha256::new());
     io::copy(&mut file, &mut hash).map_err(PluginError::io(path))?;

@@ -191,8 +191,10 @@ impl Path for PluginPath {
 
     fn controls(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, ExplainError> {
         self.own_thread()?;
-        let lens = self.lens.lock().unwrap_or_else(PoisonError::into_inner);
-        let lens = lens.get(&samples.len()).cloned();
+        let lens = {
+            let lens = self.lens.lock().unwrap_or_else(PoisonError::into_inner);
+            lens.get(&samples.len()).cloned()
+        };
         let lens = lens.ok_or_else(|| broken("a path that was not built for the batch"))?;
         let mut values: Vec<Vec<f32>> = lens.iter().map(|n| vec![0.0; *n]).collect();
         let Some(controls) = self.table.controls else {

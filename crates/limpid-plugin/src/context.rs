@@ -7,7 +7,7 @@ use crate::table::{Objectives, sink};
 use limpid_explain::{
     Accumulation, Attentions, Context, DeviceTensor, Evaluations, ExplainError, Gradients,
     Integration, LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Objective, Passed,
-    Passes, Pictures, Planner, Points, Reduce, Sample, Vary, Visit,
+    Passes, Pictures, Planner, Points, Reduce, Sample, Subject, Vary, Visit,
 };
 use limpid_graph::{Graph, text};
 use limpid_plugin_abi as abi;
@@ -71,7 +71,7 @@ impl Job {
         let mut numbers = Tensor::zeros(tensor.dims())?;
         let (out, len) = (numbers.data_mut().as_mut_ptr(), numbers.data().len() as u64);
         // SAFETY: `out` has room for `len` numbers.
-        self.check(unsafe { read(self.id, handle(tensor)?, out, len) })?;
+        self.check(unsafe { read(self.id, handle(&self, tensor)?, out, len) })?;
         Ok(numbers)
     }
 }
@@ -92,8 +92,12 @@ impl Drop for Handle {
     }
 }
 
-fn handle(tensor: &DeviceTensor) -> Result<abi::limpid_tensor, ExplainError> {
-    Ok(tensor.storage::<Handle>()?.id)
+fn handle(job: &Job, tensor: &DeviceTensor) -> Result<abi::limpid_tensor, ExplainError> {
+    let handle = tensor.storage::<Handle>()?;
+    match handle.job.id == job.id {
+        true => Ok(handle.id),
+        false => Err(ExplainError::Foreign),
+    }
 }
 
 fn names(layers: &[String]) -> Vec<abi::limpid_str> {
@@ -120,9 +124,27 @@ fn or_cause<T, R>(
 pub(crate) struct HostContext {
     pub(crate) job: Job,
     pub(crate) model: ModelInfo,
+    /// The picture that is explained, where it is here and where at the host.
+    pub(crate) pictures: [*const f32; 2],
 }
 
 impl HostContext {
+    /// Where the host finds a picture's numbers: its own need not be copied.
+    fn numbers(&self, image: &Tensor) -> *const f32 {
+        match image.data().as_ptr() {
+            here if here == self.pictures[0] => self.pictures[1],
+            other => other,
+        }
+    }
+
+    fn subject<R>(
+        &self,
+        subject: &Subject<'_>,
+        work: impl FnOnce(*const abi::limpid_subject) -> Result<R, ExplainError>,
+    ) -> Result<R, ExplainError> {
+        with_subject(subject, self.numbers(subject.image), work)
+    }
+
     fn layers<R>(
         &self,
         image: &Tensor,
@@ -133,7 +155,7 @@ impl HostContext {
         let (names, objectives) = (names(layers), Objectives::of(objectives));
         work(&abi::limpid_layers {
             head: abi::limpid_head::of::<abi::limpid_layers>(),
-            picture: image.data().as_ptr(),
+            picture: self.numbers(image),
             shape: picture_extents(image.dims())?,
             layers: names.as_ptr(),
             layer_count: names.len() as u64,
@@ -181,7 +203,7 @@ impl Context for HostContext {
             weight: n.weight,
         });
         let nodes: Vec<abi::limpid_node> = nodes.collect();
-        let map = with_subject(&request.subject, |subject| {
+        let map = self.subject(&request.subject, |subject| {
             let mut out = 0;
             let request = abi::limpid_integration {
                 head: abi::limpid_head::of::<abi::limpid_integration>(),
@@ -219,8 +241,16 @@ impl Context for HostContext {
             .copied()
             .collect();
         let dims = request.subject.image.dims().to_vec();
+        let wanted = request.rows * request.subject.image.data().len();
+        if !initial.is_empty() && initial.len() != wanted {
+            return Err(ExplainError::Shape {
+                what: "what sums begin with".into(),
+                expected: format!("{wanted} numbers"),
+                found: initial.len().to_string(),
+            });
+        }
         let mut callback = Callback::new((job, request.rows, dims, planner));
-        let result = with_subject(&request.subject, |subject| {
+        let result = self.subject(&request.subject, |subject| {
             let mut out = vec![0; request.rows];
             let request = abi::limpid_accumulation {
                 head: abi::limpid_head::of::<abi::limpid_accumulation>(),
@@ -254,7 +284,7 @@ impl Context for HostContext {
         let objective = Objectives::of([request.objective]);
         let points = samples(request.points);
         let mut callback = Callback::new(shown);
-        let result = with_subject(&request.subject, |subject| {
+        let result = self.subject(&request.subject, |subject| {
             let request = abi::limpid_points {
                 head: abi::limpid_head::of::<abi::limpid_points>(),
                 subject,
@@ -278,7 +308,7 @@ impl Context for HostContext {
         let scores = service!(job, scores);
         let objectives = Objectives::of(request.objectives);
         let points = samples(request.points);
-        with_subject(&request.subject, |subject| {
+        self.subject(&request.subject, |subject| {
             let mut out = vec![0.0; points.len() * objectives.rows().len()];
             let request = abi::limpid_points {
                 head: abi::limpid_head::of::<abi::limpid_points>(),
@@ -423,7 +453,7 @@ impl Context for HostContext {
         let compute = service!(job, compute);
         let written = text::write(graph, graph.inputs(), graph.outputs());
         let written = written.map_err(|e| ExplainError::Run(Box::new(e)))?;
-        let inputs = inputs.iter().map(|t| handle(t));
+        let inputs = inputs.iter().map(|t| handle(&job, t));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let mut out = vec![0; graph.outputs().len()];
         // SAFETY: the arrays have these lengths.
@@ -450,7 +480,7 @@ impl Context for HostContext {
         let job = self.job;
         let add = service!(job, noise);
         let count = draws.end.saturating_sub(draws.start);
-        let (pictures, mut out) = (handle(pictures)?, 0);
+        let (pictures, mut out) = (handle(&job, pictures)?, 0);
         let Noise { scale, seed } = noise;
         // SAFETY: numbers, and room for one.
         let status = unsafe {
@@ -477,7 +507,7 @@ impl Context for HostContext {
         let mut gradients = vec![0; layers.len() * objective.rows().len()];
         let wanted = abi::limpid_pass {
             head: abi::limpid_head::of::<abi::limpid_pass>(),
-            pictures: handle(request.pictures)?,
+            pictures: handle(&job, request.pictures)?,
             objective: match objective.rows().is_empty() {
                 true => std::ptr::null(),
                 false => objective.rows().as_ptr(),

@@ -283,7 +283,7 @@ unsafe fn explain_all(
     request: *const abi::limpid_request,
 ) -> Result<(), ExplainError> {
     // SAFETY: promised by the caller; the arrays have these lengths.
-    let (image, objectives, model, seed) = unsafe {
+    let (image, hosts, objectives, model, seed) = unsafe {
         let request = abi::read(request).ok_or_else(|| invalid("the host passed no request"))?;
         let dims = request.shape.map(|d| d as usize);
         let len = dims.iter().product::<usize>() as u64;
@@ -300,14 +300,19 @@ unsafe fn explain_all(
             Objective::weighted(classes.zip(weights).collect()).read_as(readout)
         });
         let objectives: Vec<Objective> = objectives.collect();
-        (image, objectives, model_info(request.model)?, request.seed)
+        let model = model_info(request.model)?;
+        (image, request.picture, objectives, model, request.seed)
     };
     let request = Request {
         image: &image,
         objectives: &objectives,
         seed,
     };
-    let mut cx = HostContext { job, model };
+    let mut cx = HostContext {
+        job,
+        model,
+        pictures: [image.data().as_ptr(), hosts],
+    };
     for map in explainer.explain(&mut cx, &request)? {
         emit(&job, &map)?;
     }

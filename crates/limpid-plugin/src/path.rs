@@ -85,10 +85,11 @@ fn fragment(
     Ok((graph, x, fragment))
 }
 
-/// Calls `work` with a subject as the interface has it. What goes wrong in the
+/// Calls `work` with a subject, whose picture is there, as the interface has it. What goes wrong in the
 /// path's own functions is what is returned.
 pub(crate) fn with_subject<R>(
     subject: &Subject<'_>,
+    picture: *const f32,
     work: impl FnOnce(*const abi::limpid_subject) -> Result<R, ExplainError>,
 ) -> Result<R, ExplainError> {
     let dims = subject.image.dims();
@@ -119,7 +120,7 @@ pub(crate) fn with_subject<R>(
         .collect();
     let ends = subject.path.ends();
     let flag = |on: bool, bit: u32| if on { bit } else { 0 };
-    let mut callback = Callback::new(subject.path);
+    let mut callback = Callback::new((subject.path, made.controls.len()));
     let path = abi::limpid_path {
         head: abi::limpid_head::of::<abi::limpid_path>(),
         object: callback.object(),
@@ -138,7 +139,7 @@ pub(crate) fn with_subject<R>(
     let rule = rule(subject.rule)?;
     let result = work(&abi::limpid_subject {
         head: abi::limpid_head::of::<abi::limpid_subject>(),
-        picture: subject.image.data().as_ptr(),
+        picture,
         shape: picture_extents(dims)?,
         path: &path,
         noise: u32::from(subject.noise.is_some()),
@@ -152,6 +153,9 @@ pub(crate) fn with_subject<R>(
     }
 }
 
+/// A path, and how many controls it has.
+type Varied<'a> = (&'a dyn Path, usize);
+
 unsafe extern "C" fn build(
     object: *mut c_void,
     batch: u64,
@@ -164,7 +168,7 @@ unsafe extern "C" fn build(
     unsafe {
         let dims = abi::slice(shape, rank).iter().map(|d| *d as usize);
         let dims: Vec<usize> = dims.collect();
-        Callback::<&dyn Path>::run(object, |path| {
+        Callback::<Varied<'_>>::run(object, |(path, _)| {
             let (graph, x, made) = fragment(*path, batch as usize, &dims)?;
             let inputs = [&[x][..], &made.statics, &made.controls].concat();
             let strange = graph.inputs().iter().any(|v| !inputs.contains(v));
@@ -201,8 +205,16 @@ unsafe extern "C" fn controls(
             position: s.position,
         });
         let samples: Vec<Sample> = samples.collect();
-        Callback::<&dyn Path>::run(object, |path| {
-            for (i, values) in path.controls(&samples)?.iter().enumerate() {
+        Callback::<Varied<'_>>::run(object, |(path, wanted)| {
+            let found = path.controls(&samples)?;
+            if found.len() != *wanted {
+                return Err(ExplainError::Shape {
+                    what: "what a path says of its controls".into(),
+                    expected: format!("{wanted} lists"),
+                    found: found.len().to_string(),
+                });
+            }
+            for (i, values) in found.iter().enumerate() {
                 let room = abi::slice_mut(*out.add(i), *lens.add(i));
                 if room.len() != values.len() {
                     return Err(ExplainError::Shape {

@@ -90,11 +90,10 @@ const WORDS: &[(&str, &str)] = &[
     ),
     ("error-words", "the moon is in the wrong house"),
     // Tensors.
-    ("stale-tensor", "the job has no tensor 2: was it released?"),
-    (
-        "released-twice",
-        "the job has no tensor 2: was it released?",
-    ),
+    ("stale-tensor", "the job has no tensor "),
+    ("released-twice", "the job has no tensor "),
+    ("keeps-a-tensor", "failed with status FAILED, and no words"),
+    ("kept-tensor", "the job has no tensor "),
     (
         "foreign-tensor",
         "the job has no tensor 3735928559: was it released?",
@@ -121,7 +120,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "huge-noise",
-        "tensors of 7388718138661440 bytes were asked for; a job may have 268435456 (--memory)",
+        "tensors of 7397514231683648 bytes were asked for; a job may have 268435456 (--memory)",
     ),
     (
         "huge-graph",
@@ -170,6 +169,13 @@ const WORDS: &[(&str, &str)] = &[
         "bad-path-build",
         "a path whose `build` failed with status FAILED",
     ),
+    ("scalar-noise", "noise on a single number"),
+    (
+        "repeated-outputs",
+        "tensors of 440408640 bytes were asked for; a job may have 268435456 (--memory)",
+    ),
+    ("late-plan", "failed with status WRONG_THREAD, and no words"),
+    ("short-plan", "a point that is not finite or of no sum"),
     ("endless-plan", "a plan of 1114112 points at once"),
     (
         "huge-scores",

@@ -1,6 +1,6 @@
 //! What concerns the job itself.
 
-use crate::job::{Fault, STRAY, find, invalid, service};
+use crate::job::{Fault, STRAY, find, invalid, quietly, service};
 use limpid_plugin_abi as abi;
 use std::ffi::c_void;
 
@@ -11,60 +11,57 @@ pub(super) unsafe extern "C" fn last_error(job: abi::limpid_job, out: abi::limpi
 }
 
 pub(super) unsafe extern "C" fn set_error(job: abi::limpid_job, text: abi::limpid_str) {
-    if let Some(job) = find(job) {
+    quietly(job, |job| {
         // SAFETY: the text is borrowed until this returns.
         let text = unsafe { text.get() }.unwrap_or("its error is no text in UTF-8");
         job.say(shown(text));
-    }
+    });
 }
 
 /// A plugin's text as it is shown: of a sane length, without control characters,
 /// which a terminal would obey.
-fn shown(text: &str) -> String {
-    let shown = text.chars().take(4096);
-    shown
-        .map(|c| {
-            if c.is_control() && c != '\n' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let safe = |c: char| match c.is_control() && c != '\n' {
+        true => '\u{fffd}',
+        false => c,
+    };
+    text.chars().take(4096).map(safe).collect()
 }
 
 pub(super) unsafe extern "C" fn is_cancelled(job: abi::limpid_job) -> u32 {
-    let Some(job) = find(job) else {
-        return 1;
-    };
-    // While a service runs it is the service that ends a cancelled run.
-    let checked = job.with_context(|cx| Ok(cx.check().is_err()));
-    u32::from(checked.unwrap_or(false))
+    // Who runs no job is to stop.
+    let mut cancelled = true;
+    quietly(job, |job| {
+        // While a service runs it is the service that ends a cancelled run.
+        let checked = job.with_context(|cx| Ok(cx.check().is_err()));
+        cancelled = checked.unwrap_or(false);
+    });
+    u32::from(cancelled)
 }
 
 pub(super) unsafe extern "C" fn progress(job: abi::limpid_job, done: u64, total: u64) {
-    if let Some(job) = find(job) {
+    quietly(job, |job| {
         // While a service runs it is the service that reports.
         let _ = job.with_context(|cx| {
             cx.progress(done, total);
             Ok(())
         });
-    }
+    });
 }
 
 pub(super) unsafe extern "C" fn log(job: abi::limpid_job, level: u32, text: abi::limpid_str) {
     if level != abi::LIMPID_NOTE {
         return;
     }
-    // SAFETY: the text is borrowed until this returns.
-    let text = unsafe { text.get() }.unwrap_or_default();
-    let text = shown(text);
-    if let Some(job) = find(job) {
+    quietly(job, |job| {
+        // SAFETY: the text is borrowed until this returns.
+        let text = shown(unsafe { text.get() }.unwrap_or_default());
         let _ = job.with_context(|cx| {
             cx.note(&text);
             Ok(())
         });
-    }
+    });
 }
 
 pub(super) unsafe extern "C" fn evaluations(

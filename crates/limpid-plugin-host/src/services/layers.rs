@@ -2,34 +2,35 @@
 
 use super::basic::answered;
 use super::tensors::hand_host;
-use super::{image, list, objectives, room, table, words};
+use super::{MAX_FEW, few, image, objectives, room, table, words};
 use crate::job::{Fault, Job, invalid, light, service};
-use limpid_explain::{LayerVariants, ModelInfo, Objective};
+use limpid_explain::{ExplainError, LayerVariants, ModelInfo, Objective};
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
+use std::borrow::Cow;
 use std::ffi::c_void;
 
 const LAYERS: u64 = abi::LIMPID_CAN_READ_LAYERS;
 
 /// A picture, layers and objectives of a request.
-struct At {
-    image: Tensor,
+struct At<'a> {
+    image: Cow<'a, Tensor>,
     layers: Vec<String>,
     objectives: Vec<Objective>,
 }
 
-impl At {
+impl<'a> At<'a> {
     /// # Safety
     /// The struct and what it points to live until the service returns.
     unsafe fn read(
-        job: &Job,
+        job: &'a Job,
         from: *const abi::limpid_layers,
         model: &ModelInfo,
     ) -> Result<Self, Fault> {
         // SAFETY: promised by the caller.
         unsafe {
             let at = table("request", from)?;
-            let names = list("layers", at.layers, at.layer_count)?.iter();
+            let names = few("layers", at.layers, at.layer_count)?.iter();
             let names = names.map(|n| words("a layer's name", *n).map(str::to_owned));
             Ok(Self {
                 image: image(job, at.picture, at.shape, model)?,
@@ -52,13 +53,18 @@ pub(super) unsafe extern "C" fn layer_gradients(
         unsafe {
             let at = At::read(job, request, cx.model())?;
             let (layers, scores) = (at.layers.len(), at.objectives.len());
+            if (layers * scores) as u64 > MAX_FEW {
+                return Err(invalid(format!(
+                    "gradients of {scores} scores at {layers} layers"
+                )));
+            }
             let activations = room("activations", activations, layers)?;
             let gradients = room("gradients", gradients, layers * scores)?;
             let found = cx.layer_gradients(&at.image, &at.layers, &at.objectives)?;
-            for (i, layer) in found.iter().enumerate() {
-                hand_host(job, cx, &layer.activation, &raw mut activations[i])?;
-                for (j, gradient) in layer.gradients.iter().enumerate() {
-                    hand_host(job, cx, gradient, &raw mut gradients[i * scores + j])?;
+            for (i, layer) in found.into_iter().enumerate() {
+                hand_host(job, layer.activation, &raw mut activations[i])?;
+                for (j, gradient) in layer.gradients.into_iter().enumerate() {
+                    hand_host(job, gradient, &raw mut gradients[i * scores + j])?;
                 }
             }
             Ok(())
@@ -83,6 +89,9 @@ pub(super) unsafe extern "C" fn layer_scores(
                     at.layers.len()
                 )));
             };
+            if at.objectives.is_empty() || request.count == u64::MAX {
+                return Err(invalid("variants without scores, or too many"));
+            }
             let wanted = request.count.saturating_mul(at.objectives.len() as u64);
             if wanted != len || usize::try_from(len).is_err() {
                 return Err(invalid(format!("room for {len} of {wanted} scores")));
@@ -99,9 +108,12 @@ pub(super) unsafe extern "C" fn layer_scores(
                     count: request.count as usize,
                 },
                 &mut |i, cells| {
-                    if answer == abi::LIMPID_OK {
-                        let (data, len) = (cells.as_mut_ptr(), cells.len() as u64);
-                        answer = vary(request.object, i as u64, data, len);
+                    let (data, len) = (cells.as_mut_ptr(), cells.len() as u64);
+                    answer = vary(request.object, i as u64, data, len);
+                    match answer {
+                        abi::LIMPID_OK => Ok(()),
+                        // The run ends here; the plugin's own answer is returned.
+                        _ => Err(ExplainError::Cancelled),
                     }
                 },
             );
@@ -125,6 +137,9 @@ unsafe extern "C" fn attentions(
     object: *mut c_void,
     each: abi::limpid_each_attention,
 ) -> abi::limpid_status {
+    let Some(each) = each else {
+        return light(job, |_| Err(invalid("no function `each`")));
+    };
     let mut tensors = Vec::new();
     let status = service(job, abi::LIMPID_CAN_READ_ATTENTIONS, |job, cx| {
         // SAFETY: the request and what it points to live until this returns.
@@ -141,20 +156,20 @@ unsafe extern "C" fn attentions(
             if !abi::fill(tokens, &place) {
                 return Err(invalid("no room for the tokens' place"));
             }
-            for layer in &found.layers {
+            for layer in found.layers {
                 let mut ids = vec![0; 1 + layer.gradients.len()];
-                hand_host(job, cx, &layer.weights, &raw mut ids[0])?;
-                for (to, gradient) in ids[1..].iter_mut().zip(&layer.gradients) {
-                    hand_host(job, cx, gradient, to)?;
+                hand_host(job, layer.weights, &raw mut ids[0])?;
+                for (to, gradient) in ids[1..].iter_mut().zip(layer.gradients) {
+                    hand_host(job, gradient, to)?;
                 }
                 tensors.push(ids);
             }
             Ok(())
         }
     });
-    let Some(each) = each.filter(|_| status == abi::LIMPID_OK) else {
+    if status != abi::LIMPID_OK {
         return status;
-    };
+    }
     // The context is back in its place, so that the plugin can read the tensors.
     light(job, |job| {
         let mut answer = abi::LIMPID_OK;

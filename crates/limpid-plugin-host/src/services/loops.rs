@@ -2,17 +2,23 @@
 
 use super::basic::answered;
 use super::tensors::hand_host;
-use super::{MAX_LIST, OwnedSubject, list, objective, objectives, room, samples, table, unknown};
+use super::{
+    MAX_LIST, OwnedSubject, aligned, list, objective, objectives, room, samples, table, unknown,
+};
 use crate::job::{Fault, invalid, service, status_name};
 use crate::path::broken;
 use limpid_explain::{
     Accumulation, ExplainError, Gradients, Integration, Node, Planner, Points, Reduce, Sample,
     Schedule, Sums, Weighted,
 };
+use limpid_plugin::table::panic_message;
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
+use std::cell::RefCell;
 use std::ffi::c_void;
-use std::thread::{self, ThreadId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const INTEGRATE: u64 = abi::LIMPID_CAN_INTEGRATE;
 
@@ -48,7 +54,7 @@ pub(super) unsafe extern "C" fn integrate(
                     other => return Err(unknown("reducer", other)),
                 },
             })?;
-            hand_host(job, cx, &map, out)
+            hand_host(job, map, out)
         }
     })
 }
@@ -66,24 +72,45 @@ struct PluginPlanner {
 
 /// What a plugin's planner works on, meanwhile.
 struct Plan<'a, 'b> {
+    number: usize,
     points: Vec<Weighted>,
     rows: usize,
     sums: &'a mut Sums<'b>,
     error: Option<ExplainError>,
-    thread: ThreadId,
 }
 
-impl Plan<'_, '_> {
-    /// Keeps what is wrong with what the plugin does.
-    fn refuse(&mut self, message: &str) -> abi::limpid_status {
-        self.error = Some(broken(message));
-        abi::LIMPID_INVALID
-    }
+thread_local! {
+    /// The plans that this thread's planners fill: a plan's pointer is a number
+    /// to its plugin, so that one that is over, or another thread's, is refused.
+    static PLANS: RefCell<Vec<(usize, NonNull<c_void>)>> = const { RefCell::new(Vec::new()) };
+}
 
-    /// Whether the thread is the one that runs the job.
-    fn is_own(&self) -> bool {
-        thread::current().id() == self.thread
-    }
+/// Runs a function of the plan of this number, if the thread has one.
+///
+/// # Safety
+/// What stands in the list is alive and not used while the plugin runs.
+unsafe fn with_plan(
+    object: *mut c_void,
+    work: impl FnOnce(&mut Plan<'_, '_>) -> Result<(), ExplainError>,
+) -> abi::limpid_status {
+    let number = object.addr();
+    let find = |plans: &RefCell<Vec<(usize, NonNull<c_void>)>>| {
+        let plans = plans.borrow();
+        plans.iter().find(|(n, _)| *n == number).map(|(_, at)| *at)
+    };
+    let Some(at) = PLANS.try_with(find).ok().flatten() else {
+        return abi::LIMPID_WRONG_THREAD;
+    };
+    // SAFETY: promised by the caller; the list's entries are plans.
+    let plan = unsafe { at.cast::<Plan<'_, '_>>().as_mut() };
+    let error = match catch_unwind(AssertUnwindSafe(|| work(plan))) {
+        Ok(Ok(())) => return abi::LIMPID_OK,
+        Ok(Err(error)) => error,
+        Err(panic) => broken(format!("a plan that panicked: {}", panic_message(&*panic))),
+    };
+    // The first error is the cause of the others.
+    plan.error.get_or_insert(error);
+    abi::LIMPID_INVALID
 }
 
 unsafe extern "C" fn add(
@@ -91,64 +118,53 @@ unsafe extern "C" fn add(
     points: *const abi::limpid_weighted,
     count: u64,
 ) -> abi::limpid_status {
-    // SAFETY: `object` is the plan that `next` made, which is not used while
-    // the plugin runs; the points are the plugin's.
+    // SAFETY: `next` keeps the list; the points are the plugin's.
     unsafe {
-        if !(*object.cast::<Plan<'_, '_>>()).is_own() {
-            return abi::LIMPID_WRONG_THREAD;
-        }
-        let plan = &mut *object.cast::<Plan<'_, '_>>();
-        let all = (plan.points.len() as u64).saturating_add(count);
-        let Ok(points) = list("points", points, count) else {
-            return plan.refuse("a list of points that is none");
-        };
-        if all > MAX_LIST {
-            return plan.refuse(&format!("a plan of {all} points at once"));
-        }
-        for point in points {
-            let finite = point.sample.position.is_finite() && point.weight.is_finite();
-            if !finite || point.row >= plan.rows as u64 {
-                return plan.refuse("a point that is not finite or of no sum");
+        with_plan(object, |plan| {
+            let all = (plan.points.len() as u64).saturating_add(count);
+            if all > MAX_LIST {
+                return Err(broken(format!("a plan of {all} points at once")));
             }
-            plan.points.push(Weighted {
+            let points = list("points", points, count);
+            let points = points.map_err(|_| broken("a list of points that is none"))?;
+            let sound = |point: &abi::limpid_weighted| {
+                let finite = point.sample.position.is_finite() && point.weight.is_finite();
+                finite && point.row < plan.rows as u64
+            };
+            if !points.iter().all(sound) {
+                return Err(broken("a point that is not finite or of no sum"));
+            }
+            plan.points.extend(points.iter().map(|point| Weighted {
                 sample: Sample {
                     draw: point.sample.draw,
                     position: point.sample.position,
                 },
                 weight: point.weight,
                 row: point.row as usize,
-            });
-        }
+            }));
+            Ok(())
+        })
     }
-    abi::LIMPID_OK
 }
 
 unsafe extern "C" fn sums(object: *mut c_void, out: *mut f32, len: u64) -> abi::limpid_status {
     // SAFETY: as in `add`; there is room for `len` numbers.
     unsafe {
-        if !(*object.cast::<Plan<'_, '_>>()).is_own() {
-            return abi::LIMPID_WRONG_THREAD;
-        }
-        let plan = &mut *object.cast::<Plan<'_, '_>>();
-        match (plan.sums)() {
-            Ok(rows) => {
-                let all: usize = rows.iter().map(|r| r.data().len()).sum();
-                if out.is_null() || len != all as u64 {
-                    return plan.refuse(&format!("room for {len} of {all} numbers of sums"));
-                }
-                let mut to = abi::slice_mut(out, len);
-                for row in rows {
-                    let (now, later) = to.split_at_mut(row.data().len());
-                    now.copy_from_slice(row.data());
-                    to = later;
-                }
-                abi::LIMPID_OK
+        with_plan(object, |plan| {
+            let rows = (plan.sums)()?;
+            let all: usize = rows.iter().map(|r| r.data().len()).sum();
+            if len != all as u64 {
+                return Err(broken(format!("room for {len} of {all} numbers of sums")));
             }
-            Err(error) => {
-                plan.error = Some(error);
-                abi::LIMPID_FAILED
+            let room = room("sums", out, all);
+            let mut to = room.map_err(|_| broken("no room for sums"))?;
+            for row in rows {
+                let (now, later) = to.split_at_mut(row.data().len());
+                now.copy_from_slice(row.data());
+                to = later;
             }
-        }
+            Ok(())
+        })
     }
 }
 
@@ -157,29 +173,48 @@ unsafe extern "C" fn sums(object: *mut c_void, out: *mut f32, len: u64) -> abi::
 #[error("the plugin's planner failed with {}", status_name(*.0))]
 struct PlannerFailed(abi::limpid_status);
 
+/// The next plan's number; 0 would be null.
+static NEXT_PLAN: AtomicUsize = AtomicUsize::new(1);
+
 impl Planner for PluginPlanner {
     fn next(&mut self, sums_of: &mut Sums<'_>) -> Result<Vec<Weighted>, ExplainError> {
+        /// Takes a plan off its thread's list.
+        struct Over(usize);
+        impl Drop for Over {
+            fn drop(&mut self) {
+                PLANS.with_borrow_mut(|plans| plans.retain(|(n, _)| *n != self.0));
+            }
+        }
         let mut plan = Plan {
+            number: NEXT_PLAN.fetch_add(1, Ordering::Relaxed),
             points: Vec::new(),
             rows: self.rows,
             sums: sums_of,
             error: None,
-            thread: thread::current().id(),
         };
+        let number = plan.number;
+        let at = NonNull::from(&mut plan).cast::<c_void>();
+        PLANS.with_borrow_mut(|plans| plans.push((number, at)));
+        let over = Over(number);
         let table = abi::limpid_plan {
             head: abi::limpid_head::of::<abi::limpid_plan>(),
-            object: (&raw mut plan).cast(),
+            object: std::ptr::without_provenance_mut(number),
             add: Some(add),
             sums: Some(sums),
         };
         // SAFETY: the table lives until the call returns; the object is the
         // plugin's.
         let status = unsafe { (self.next)(self.object, &raw const table) };
+        drop(over);
+        // An error of the host's counts, whatever the plugin makes of it.
+        if let Some(error) = plan.error {
+            self.answer = abi::LIMPID_INVALID;
+            self.told = true;
+            return Err(error);
+        }
         if status != abi::LIMPID_OK {
             self.answer = status;
-            self.told = plan.error.is_some();
-            let failed = || ExplainError::Run(Box::new(PlannerFailed(status)));
-            return Err(plan.error.unwrap_or_else(failed));
+            return Err(ExplainError::Run(Box::new(PlannerFailed(status))));
         }
         Ok(plan.points)
     }
@@ -206,7 +241,7 @@ pub(super) unsafe extern "C" fn accumulate(
             }
             let initial = match request.initial.is_null() {
                 true => &[][..],
-                false => abi::slice(request.initial, (rows * size) as u64),
+                false => aligned("what sums begin with", request.initial, rows * size)?,
             };
             let initial = initial.chunks(size.max(1));
             let initial = initial.map(|row| Tensor::from_slice(subject.image.dims(), row));
@@ -233,7 +268,7 @@ pub(super) unsafe extern "C" fn accumulate(
             let sums = sums?;
             let room = room("sums", out, rows)?;
             for (to, sum) in room.iter_mut().zip(sums) {
-                hand_host(job, cx, &sum, to)?;
+                hand_host(job, sum, to)?;
             }
             Ok(())
         }

@@ -1,6 +1,6 @@
 //! A plugin's results, which are checked before anybody uses them.
 
-use super::{table, unknown, words};
+use super::{aligned, table, unknown, words};
 use crate::job::{Fault, Job, invalid, service};
 use crate::path::extents;
 use limpid_explain::{Attribution, Completeness, Context, Domain, Evaluations, ExplainError};
@@ -60,7 +60,8 @@ unsafe fn read(
         true => None,
         false => {
             // SAFETY: it has the map's shape.
-            let data = unsafe { abi::slice(map.standard_error, values.data().len() as u64) };
+            let data =
+                unsafe { aligned("a standard error", map.standard_error, values.data().len()) }?;
             Some(Tensor::from_slice(values.dims(), data)?)
         }
     };
@@ -113,13 +114,14 @@ unsafe fn values(
             return Ok(crate::path::tensor(map.data, map.shape, map.rank, most)?);
         }
     }
-    let tensor = cx.download(&job.tensor(map.tensor)?)?;
     let rank = wanted.map_or(2, <[usize]>::len);
-    let dims = tensor.dims();
+    let dims = job.dims(map.tensor)?;
     let ones = dims.len().saturating_sub(rank);
     let dims = match dims[..ones].iter().all(|d| *d == 1) {
         true => dims[ones..].to_vec(),
         false => dims.to_vec(),
     };
-    Ok(tensor.reshape(dims)?)
+    job.with_numbers(map.tensor, cx, |numbers| {
+        Ok(Tensor::from_slice(dims, numbers)?)
+    })
 }

@@ -7,6 +7,8 @@ mod maps;
 mod pictures;
 mod tensors;
 
+pub use basic::shown;
+
 use crate::job::{Fault, Job, invalid};
 use crate::path::PluginPath;
 use limpid_explain::paths::Constant;
@@ -14,6 +16,7 @@ use limpid_explain::{ModelInfo, Noise, Objective, Path, Readout, Sample, Subject
 use limpid_graph::passes::Rule;
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
+use std::borrow::Cow;
 
 /// The host's table, of all services of this version.
 pub static HOST: abi::limpid_host = host(abi::LIMPID_CAN_ALL, size_of::<abi::limpid_host>());
@@ -57,8 +60,11 @@ pub const fn host(capabilities: u64, size: usize) -> abi::limpid_host {
     }
 }
 
-/// The most of anything that a request lists: objectives, classes, layers,
-/// points.
+/// The most layers, and the most scores, of a request.
+const MAX_FEW: u64 = 1 << 12;
+
+/// The most of anything else that a request lists, all classes of all scores
+/// together among them.
 const MAX_LIST: u64 = 1 << 20;
 
 /// The longest name, rule or path, in bytes.
@@ -114,6 +120,32 @@ unsafe fn list<'a, T>(what: &str, data: *const T, len: u64) -> Result<&'a [T], F
     Ok(unsafe { abi::slice(data, len) })
 }
 
+/// Numbers of a request whose count follows from something checked.
+///
+/// # Safety
+/// As for [`list`].
+unsafe fn aligned<'a>(what: &str, data: *const f32, len: usize) -> Result<&'a [f32], Fault> {
+    if !data.is_aligned() {
+        return Err(invalid(format!("{what} at {data:p}")));
+    }
+    // SAFETY: promised by the caller.
+    Ok(unsafe { abi::slice(data, len as u64) })
+}
+
+/// The same of layers or scores, of which there may be fewer.
+///
+/// # Safety
+/// As for [`list`].
+unsafe fn few<'a, T>(what: &str, data: *const T, len: u64) -> Result<&'a [T], Fault> {
+    if len > MAX_FEW {
+        return Err(invalid(format!(
+            "a list of {len} {what}; at most {MAX_FEW}"
+        )));
+    }
+    // SAFETY: promised by the caller.
+    unsafe { list(what, data, len) }
+}
+
 /// The struct that a request points to.
 ///
 /// # Safety
@@ -142,7 +174,12 @@ unsafe fn objectives(
 ) -> Result<Vec<Objective>, Fault> {
     // SAFETY: promised by the caller.
     unsafe {
-        let rows = list("objectives", data, len)?.iter();
+        let rows = few("scores", data, len)?;
+        let terms = rows.iter().fold(0u64, |n, row| n.saturating_add(row.count));
+        if terms > MAX_LIST {
+            return Err(invalid(format!("scores of {terms} classes")));
+        }
+        let rows = rows.iter();
         rows.map(|row| {
             let at = list("classes", row.classes, row.count)?;
             let weights = list("weights", row.weights, row.count)?;
@@ -181,16 +218,21 @@ fn unknown(what: &str, value: u32) -> Fault {
     Fault::Rule(abi::LIMPID_UNSUPPORTED, message)
 }
 
-/// A picture `[C, H, W]` of a request.
+/// A picture `[C, H, W]` of a request; that of the job needs no copy.
 ///
 /// # Safety
 /// `data` points to as many numbers as the shape says.
-unsafe fn image(
-    job: &Job,
+unsafe fn image<'a>(
+    job: &'a Job,
     data: *const f32,
     shape: [u64; 3],
     model: &ModelInfo,
-) -> Result<Tensor, Fault> {
+) -> Result<Cow<'a, Tensor>, Fault> {
+    let own = job.picture();
+    let same = own.dims().iter().map(|d| *d as u64).eq(shape);
+    if same && data == own.data().as_ptr() {
+        return Ok(Cow::Borrowed(own));
+    }
     if data.is_null() || shape[0] != model.black.len() as u64 {
         return Err(invalid(format!(
             "a picture of shape {shape:?} for a model of {} channels",
@@ -198,7 +240,8 @@ unsafe fn image(
         )));
     }
     // SAFETY: promised by the caller.
-    Ok(unsafe { crate::path::tensor(data, shape.as_ptr(), 3, job.left()) }?)
+    let picture = unsafe { crate::path::tensor(data, shape.as_ptr(), 3, job.left()) }?;
+    Ok(Cow::Owned(picture))
 }
 
 fn rule(text: &str) -> Result<Rule, Fault> {
@@ -214,18 +257,18 @@ fn rule(text: &str) -> Result<Rule, Fault> {
 }
 
 /// A subject of a request.
-struct OwnedSubject {
-    image: Tensor,
+struct OwnedSubject<'a> {
+    image: Cow<'a, Tensor>,
     path: Option<PluginPath>,
     noise: Option<Noise>,
     rule: Rule,
 }
 
-impl OwnedSubject {
+impl<'a> OwnedSubject<'a> {
     /// # Safety
     /// The struct and what it points to live until the service returns.
     unsafe fn read(
-        job: &Job,
+        job: &'a Job,
         from: *const abi::limpid_subject,
         model: &ModelInfo,
     ) -> Result<Self, Fault> {

@@ -17,7 +17,7 @@ pub(super) unsafe extern "C" fn picture(
         // SAFETY: the text is borrowed, and there is room for a tensor.
         unsafe {
             let picture = cx.picture(words("a path", path)?)?;
-            hand_host(job, cx, &picture, out)
+            hand_host(job, picture, out)
         }
     })
 }

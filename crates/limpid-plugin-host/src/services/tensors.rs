@@ -1,12 +1,13 @@
 //! Tensors that stay where the model runs.
 
-use super::{list, objective, room, rule, table, words};
-use crate::job::{Fault, Job, invalid, light, service};
+use super::{few, list, objective, room, rule, table, words};
+use crate::job::{Fault, Job, bytes, invalid, light, service};
 use crate::path::extents;
-use limpid_explain::{Context, DeviceTensor, Noise, Passes};
-use limpid_graph::{Fact, text};
+use limpid_explain::{DeviceTensor, Noise, Passes};
+use limpid_graph::{Fact, ValueId, text};
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
+use std::collections::HashSet;
 
 const COMPUTE: u64 = abi::LIMPID_CAN_COMPUTE;
 
@@ -34,18 +35,16 @@ pub(super) unsafe fn hand(
 /// As for [`hand`].
 pub(super) unsafe fn hand_host(
     job: &Job,
-    cx: &mut dyn Context,
-    tensor: &Tensor,
+    tensor: Tensor,
     out: *mut abi::limpid_tensor,
 ) -> Result<(), Fault> {
-    let tensor = cx.upload(tensor)?;
+    if out.is_null() {
+        return Err(invalid("no room for a tensor"));
+    }
+    let id = job.keep_host(tensor)?;
     // SAFETY: promised by the caller.
-    unsafe { hand(job, tensor, out) }
-}
-
-/// Four bytes an element.
-fn bytes(dims: &[usize]) -> u64 {
-    dims.iter().fold(4, |n, d| n.saturating_mul(*d as u64))
+    unsafe { out.write(id) };
+    Ok(())
 }
 
 pub(super) unsafe extern "C" fn new(
@@ -55,12 +54,12 @@ pub(super) unsafe extern "C" fn new(
     data: *const f32,
     out: *mut abi::limpid_tensor,
 ) -> abi::limpid_status {
-    service(job, COMPUTE, |job, cx| {
+    service(job, COMPUTE, |job, _| {
         // SAFETY: the shape has `rank` extents, the data are as many as it says.
         unsafe {
             job.room(bytes(&extents(shape, rank)?))?;
             let tensor = crate::path::tensor(data, shape, rank, job.left())?;
-            hand_host(job, cx, &tensor, out)
+            hand_host(job, tensor, out)
         }
     })
 }
@@ -73,8 +72,7 @@ pub(super) unsafe extern "C" fn shape(
     rank: *mut u64,
 ) -> abi::limpid_status {
     light(job, |job| {
-        let tensor = job.tensor(tensor)?;
-        let dims = tensor.dims();
+        let dims = job.dims(tensor)?;
         if rank.is_null() {
             return Err(invalid("no room for the number of extents"));
         }
@@ -83,7 +81,7 @@ pub(super) unsafe extern "C" fn shape(
         unsafe {
             let room = room("extents", shape, count)?;
             room.iter_mut()
-                .zip(dims)
+                .zip(&dims)
                 .for_each(|(to, d)| *to = *d as u64);
             rank.write(dims.len() as u64);
         }
@@ -98,16 +96,17 @@ pub(super) unsafe extern "C" fn read(
     len: u64,
 ) -> abi::limpid_status {
     service(job, 0, |job, cx| {
-        let tensor = cx.download(&job.tensor(tensor)?)?;
-        if len != tensor.data().len() as u64 {
-            let found = tensor.shape();
+        let dims = job.dims(tensor)?;
+        if len.checked_mul(4) != Some(bytes(&dims)) {
             return Err(invalid(format!(
-                "room for {len} numbers of a tensor {found}"
+                "room for {len} numbers of a tensor {dims:?}"
             )));
         }
-        // SAFETY: there is room for `len` numbers.
-        unsafe { room("numbers", out, tensor.data().len()) }?.copy_from_slice(tensor.data());
-        Ok(())
+        job.with_numbers(tensor, cx, |numbers| {
+            // SAFETY: there is room for `len` numbers.
+            unsafe { room("numbers", out, numbers.len()) }?.copy_from_slice(numbers);
+            Ok(())
+        })
     })
 }
 
@@ -130,7 +129,7 @@ pub(super) unsafe extern "C" fn compute(
         // SAFETY: the arrays have these lengths, the text is borrowed.
         let (graph, inputs) = unsafe {
             let inputs = list("tensors", inputs, input_count)?.iter();
-            let inputs = inputs.map(|t| job.tensor(*t));
+            let inputs = inputs.map(|t| job.tensor(*t, cx));
             (
                 graph.get().unwrap_or_default(),
                 inputs.collect::<Result<Vec<_>, _>>()?,
@@ -157,7 +156,12 @@ pub(super) unsafe extern "C" fn compute(
             }
         }
         // What is made on the way counts, too.
-        job.room(crate::path::bytes(&graph, crate::path::results(&graph)))?;
+        // What is put out as it came in, or twice, is copied.
+        let mut once = HashSet::new();
+        let copied = |v: &&ValueId| graph.producer(**v).is_none() || !once.insert(**v);
+        let copied = graph.outputs().iter().filter(copied);
+        let made = crate::path::results(&graph).chain(copied);
+        job.room(crate::path::bytes(&graph, made))?;
         // SAFETY: there is room for `output_count` tensors.
         let out = unsafe { room("tensors", outputs, output_count as usize) }?;
         let tensors = cx.compute(&graph, &inputs.iter().collect::<Vec<_>>())?;
@@ -178,9 +182,18 @@ pub(super) unsafe extern "C" fn noise(
     out: *mut abi::limpid_tensor,
 ) -> abi::limpid_status {
     service(job, COMPUTE, |job, cx| {
-        let pictures = job.tensor(pictures)?;
-        let each = pictures.dims().get(1..).map_or(0, bytes);
-        job.room(each.saturating_mul(count))?;
+        let pictures = job.tensor(pictures, cx)?;
+        let [batch, picture @ ..] = pictures.dims() else {
+            return Err(invalid("noise on a single number"));
+        };
+        if picture.len() != 3 || (*batch != 1 && *batch as u64 != count) {
+            let found = pictures.dims();
+            return Err(invalid(format!(
+                "noise of {count} draws on a tensor {found:?}"
+            )));
+        }
+        // A draw's number takes eight bytes more.
+        job.room(bytes(picture).saturating_add(8).saturating_mul(count))?;
         if count == 0 || first.checked_add(count).is_none() || !scale.is_finite() {
             return Err(invalid(format!(
                 "noise of {count} draws from {first}, scale {scale}"
@@ -202,7 +215,7 @@ pub(super) unsafe extern "C" fn pass(
         unsafe {
             let request = table("request", request)?;
             let room = table("room for the results", out.cast_const())?;
-            let names = list("layers", request.layers, request.layer_count)?.iter();
+            let names = few("layers", request.layers, request.layer_count)?.iter();
             let names = names.map(|n| words("a layer's name", *n).map(str::to_owned));
             let layers: Vec<String> = names.collect::<Result<_, _>>()?;
             let classes = cx.model().classes;
@@ -210,8 +223,9 @@ pub(super) unsafe extern "C" fn pass(
                 true => None,
                 false => Some(objective(request.objective, classes)?),
             };
+            let pictures = job.tensor(request.pictures, cx)?;
             let passed = cx.pass(&Passes {
-                pictures: &job.tensor(request.pictures)?,
+                pictures: &pictures,
                 objective: score.as_ref(),
                 rule: rule(words("a rule", request.rule)?)?,
                 layers: &layers,

@@ -1,5 +1,5 @@
 //! A plugin each of whose methods breaks a rule of the interface. What the SDK
-//! lets through is written with it ([`panics`]), the rest on the bare interface.
+//! lets through is written with it (`panics.rs`), the rest on the bare interface.
 //!
 //! The methods `abort`, `segfault`, `exit`, `hang` and `exhaust` take the
 //! process with them: they are for hosts that keep plugins in another one.

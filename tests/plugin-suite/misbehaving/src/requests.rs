@@ -88,6 +88,17 @@ pub(crate) const METHODS: &[Method] = &[
         call.along(&path)
     }),
     Method::new("endless-plan", |call| call.accumulate(add_endlessly)),
+    Method::new("late-plan", |call| {
+        let status = call.accumulate(keep_the_plan);
+        match LATE.take().and_then(|plan| Some((plan, plan.add?))) {
+            // SAFETY: the plan is over, which the host must notice.
+            Some((plan, add)) if status == abi::LIMPID_OK => unsafe {
+                add(plan.object, std::ptr::null(), 0)
+            },
+            _ => status,
+        }
+    }),
+    Method::new("short-plan", |call| call.accumulate(add_a_wrong_point)),
     Method::new("huge-scores", |call| {
         let (classes, weights) = ([0], [1.0]);
         let objective = abi::limpid_objective {
@@ -304,6 +315,40 @@ unsafe extern "C" fn build_in_vain(
     _: abi::limpid_sink,
 ) -> abi::limpid_status {
     abi::LIMPID_FAILED
+}
+
+thread_local! {
+    /// A plan of a planner that is over.
+    static LATE: std::cell::Cell<Option<abi::limpid_plan>> = const { std::cell::Cell::new(None) };
+}
+
+/// Keeps the plan, which ends the accumulation.
+unsafe extern "C" fn keep_the_plan(
+    _: *mut c_void,
+    plan: *const abi::limpid_plan,
+) -> abi::limpid_status {
+    // SAFETY: the plan is the host's until this returns.
+    LATE.set(unsafe { abi::read(plan) });
+    abi::LIMPID_OK
+}
+
+/// Goes on as if the host had taken the point.
+unsafe extern "C" fn add_a_wrong_point(
+    _: *mut c_void,
+    plan: *const abi::limpid_plan,
+) -> abi::limpid_status {
+    let point = abi::limpid_weighted {
+        row: 7,
+        ..abi::limpid_weighted::default()
+    };
+    // SAFETY: the plan is the host's until this returns.
+    unsafe {
+        let Some((plan, add)) = abi::read(plan).and_then(|p| Some((p, p.add?))) else {
+            return abi::LIMPID_UNSUPPORTED;
+        };
+        add(plan.object, &raw const point, 1);
+    }
+    abi::LIMPID_OK
 }
 
 /// Adds points as long as the host takes them.

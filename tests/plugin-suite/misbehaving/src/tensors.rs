@@ -2,6 +2,10 @@
 
 use crate::call::{Call, Method, service};
 use limpid_plugin::abi;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A tensor that outlives the run that made it, for its plugin.
+static KEPT: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) const METHODS: &[Method] = &[
     Method::new("leak", |call| {
@@ -26,6 +30,23 @@ pub(crate) const METHODS: &[Method] = &[
             service!(call, tensor_release, tensor)
         }
         Err(status) => status,
+    }),
+    // Two runs: the first keeps a number, which the second uses.
+    Method::new("keeps-a-tensor", |call| match call.tensor(&[4]) {
+        Ok(tensor) => {
+            KEPT.store(tensor, Ordering::Relaxed);
+            abi::LIMPID_FAILED
+        }
+        Err(status) => status,
+    }),
+    Method::new("kept-tensor", |call| {
+        for _ in 0..3 {
+            if let Err(status) = call.tensor(&[4]) {
+                return status;
+            }
+        }
+        let kept = KEPT.load(Ordering::Relaxed);
+        service!(call, tensor_read, kept, [0.0; 4].as_mut_ptr(), 4)
     }),
     Method::new("foreign-tensor", |call| {
         let mut map = call.map(&[], &call.request.shape);
@@ -56,6 +77,30 @@ pub(crate) const METHODS: &[Method] = &[
         let mut out = 0;
         let picture = call.request.tensor;
         service!(call, noise, picture, 1.0, 0, 0, 1 << 40, &raw mut out)
+    }),
+    Method::new("scalar-noise", |call| match call.tensor(&[]) {
+        Ok(number) => {
+            let mut out = 0;
+            service!(call, noise, number, 1.0, 0, 0, 1 << 40, &raw mut out)
+        }
+        Err(status) => status,
+    }),
+    Method::new("repeated-outputs", |call| {
+        const TIMES: usize = 1 << 16;
+        let outputs = vec![r#""x""#; TIMES].join(", ");
+        let graph = format!(r#"{{"inputs": [{{"name": "x"}}], "outputs": [{outputs}]}}"#);
+        let mut out = vec![0; TIMES];
+        let (input, count) = (call.request.tensor, TIMES as u64);
+        let graph = abi::limpid_str::new(&graph);
+        service!(
+            call,
+            compute,
+            graph,
+            &raw const input,
+            1,
+            out.as_mut_ptr(),
+            count
+        )
     }),
     Method::new("huge-graph", |call| {
         // A column, a row and a pile of 2^14 each.
