@@ -106,13 +106,12 @@ fn fill(text: &str, name: &str, root: &str) -> String {
     // A string of TOML may be written as one of JSON.
     let sdk = Path::new(root).join("crates").join("limpid-plugin");
     let sdk = serde_json::json!(sdk.to_string_lossy()).to_string();
-    text.replace("\"/path/to/limpid/crates/limpid-plugin\"", &sdk)
-        .replace("/path/to/limpid", root)
-        .replace(
-            "libmy_plugin.so",
-            &format!("{DLL_PREFIX}{library}{DLL_SUFFIX}"),
-        )
+    let library = format!("{DLL_PREFIX}{library}{DLL_SUFFIX}");
+    // Paths last: they may have the words that names take the place of.
+    text.replace("libmy_plugin.so", &library)
         .replace("my-plugin", name)
+        .replace("\"/path/to/limpid/crates/limpid-plugin\"", &sdk)
+        .replace("/path/to/limpid", root)
 }
 
 /// A name must do for a crate and for a plugin's id.

@@ -6,7 +6,7 @@ use super::worker::{Clock, Listener};
 use limpid_explain::{
     Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request,
 };
-use limpid_plugin_host::Expected;
+use limpid_plugin_host::{Expected, shown};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl Listener for Job<'_> {
     fn hear(&mut self, answer: Answer, numbers: &[f32]) -> Result<(), ExplainError> {
         match answer {
             Answer::Progress { done, total } => self.cx.progress(done, total),
-            Answer::Note(text) => self.cx.note(&text),
+            Answer::Note(text) => self.cx.note(&shown(&text)),
             Answer::Map(map) => {
                 if self.maps.len() == self.expected.maps {
                     let most = self.expected.maps;

@@ -8,7 +8,7 @@
 use std::io;
 use std::process::{Child, Command, Stdio};
 
-pub(super) use system::{Stream, end, hang_up, inherited, isolate, spawn};
+pub(super) use system::{Stream, end, hang_up, inherited, isolate, kill, spawn};
 
 #[cfg(unix)]
 mod system {
@@ -41,6 +41,16 @@ mod system {
         socket.peer_addr()?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok((socket.try_clone()?, socket))
+    }
+
+    /// Kills a worker, and what its plugin has started.
+    pub(in super::super) fn kill(child: &mut Child) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        // Once it was waited for, its number may be another's.
+        if let (Ok(None), Some(group)) = (child.try_wait(), Pid::from_raw(child.id() as i32)) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = child.kill();
     }
 
     /// Wakes whoever reads or writes, even where a process that the worker has
@@ -114,7 +124,12 @@ mod system {
         Ok((file(input), file(output)))
     }
 
-    /// Pipes end with the worker.
+    /// Kills a worker.
+    pub(in super::super) fn kill(child: &mut Child) {
+        let _ = child.kill();
+    }
+
+    /// Pipes end with the worker, and with what its plugin has started.
     pub(in super::super) fn hang_up(_stream: &Stream) {}
 
     /// Nothing bounds a worker here.

@@ -159,7 +159,7 @@ impl Worker {
                 Err(trouble) => trouble,
             };
             // The threads end with the connection.
-            let _ = child.kill();
+            link::kill(child);
             link::hang_up(writer);
             Err(trouble)
         });
@@ -205,7 +205,7 @@ fn wait(events: &Receiver<Event>, listener: &mut dyn Listener) -> Result<Answer,
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        link::kill(&mut self.child);
         let _ = self.child.wait();
     }
 }
