@@ -9,6 +9,7 @@ use limpid_plugin::table::sink;
 use limpid_plugin_abi as abi;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -140,7 +141,10 @@ impl Plugin {
         };
         let failed = |error: libloading::Error| PluginError::Load {
             path: path.to_owned(),
-            message: error.to_string(),
+            // The system's words are the cause of the library's.
+            message: error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string),
         };
         // SAFETY: the library's initialisers run: whoever names a plugin, or
         // puts one into a folder of plugins, trusts it to be one.

@@ -63,7 +63,7 @@ impl Manifest {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let manifest: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let manifest: Self = toml::from_str(text).map_err(|e| e.message().to_owned())?;
         if !is_id(&manifest.id, "-") {
             return Err(format!(
                 "the id `{}` is not made of lower-case letters, digits and `-`",
