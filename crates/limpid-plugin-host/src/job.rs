@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// What goes wrong in a service.
 #[derive(Debug)]
@@ -88,15 +88,20 @@ thread_local! {
 }
 
 /// The jobs of all threads, and how often each was called by a wrong one.
-static STRAYS: Mutex<Option<HashMap<u64, u64>>> = Mutex::new(None);
+static STRAYS: LazyLock<Mutex<HashMap<u64, u64>>> = LazyLock::new(Mutex::default);
 
-/// The next number of a job, a tensor or a folder: none is used twice, so that
-/// one of a job that is over is known to be stale.
+/// The next [`number`].
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A number for a job, a tensor, a folder or a plan: none is used twice, so that
+/// one of a job that is over is known to be stale.
+pub(crate) fn number() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 fn strays<R>(work: impl FnOnce(&mut HashMap<u64, u64>) -> R) -> R {
     let mut strays = STRAYS.lock().unwrap_or_else(PoisonError::into_inner);
-    work(strays.get_or_insert_default())
+    work(&mut strays)
 }
 
 /// How a job has ended, besides what the plugin returned.
@@ -127,7 +132,7 @@ pub(crate) fn run<R>(
             RUNNING.with_borrow_mut(|jobs| jobs.retain(|j| j.id != self.0));
         }
     }
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let id = number();
     let most_bytes = cx.limits().bytes;
     // SAFETY: the lifetime is dropped from the type alone: the pointer is used
     // while `cx` is borrowed, since the job leaves the list before that ends and
@@ -313,10 +318,6 @@ impl Job {
         *self.said.borrow_mut() = Some(words);
     }
 
-    pub(crate) fn number(&self) -> u64 {
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// The bytes that may still be taken.
     pub(crate) fn left(&self) -> u64 {
         self.most_bytes.saturating_sub(self.bytes.get())
@@ -361,7 +362,7 @@ impl Job {
         let bytes = bytes(&self.shape(&tensor));
         self.room(bytes)?;
         self.bytes.set(self.bytes.get() + bytes);
-        let id = self.number();
+        let id = number();
         self.tensors.borrow_mut().insert(id, tensor);
         Ok(id)
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The most methods that a plugin may have.
 const MAX_METHODS: u64 = 256;
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Plugin {
 type Loaded = HashMap<PathBuf, (Plugin, Option<String>)>;
 
 /// The libraries that this process has loaded: none is loaded twice.
-static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+static LOADED: LazyLock<Mutex<Loaded>> = LazyLock::new(Mutex::default);
 
 impl Plugin {
     /// Loads a library whose digest was verified, and compares what it says of
@@ -116,7 +116,7 @@ impl Plugin {
 
     fn load_once(path: &Path, digest: Option<String>) -> Result<Self, PluginError> {
         let loaded = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = loaded().get_or_insert_default().get(path).cloned();
+        let known = loaded().get(path).cloned();
         if let Some((plugin, before)) = known {
             // The system would hand out the library that is loaded.
             return match (&before, &digest) {
@@ -130,7 +130,7 @@ impl Plugin {
         // No lock is held while the library's own code runs.
         let plugin = Self::load_anew(path, &services::HOST)?;
         let mut loaded = loaded();
-        let entry = loaded.get_or_insert_default().entry(path.to_owned());
+        let entry = loaded.entry(path.to_owned());
         Ok(entry.or_insert((plugin, digest)).0.clone())
     }
 

@@ -1,5 +1,6 @@
 //! A plugin's path as the engine sees it.
 
+use crate::job;
 use limpid_explain::{ExplainError, Fragment, Path, Sample};
 use limpid_graph::{Fact, Graph, ValueId, text};
 use limpid_plugin::table::sink;
@@ -122,7 +123,7 @@ fn answered(function: &str, status: abi::limpid_status) -> Result<(), ExplainErr
         abi::LIMPID_CANCELLED => Err(ExplainError::Cancelled),
         status => Err(broken(format!(
             "a path whose `{function}` failed with {}",
-            crate::job::status_name(status)
+            job::status_name(status)
         ))),
     }
 }
@@ -245,10 +246,7 @@ pub(crate) fn results(graph: &Graph) -> impl Iterator<Item = &ValueId> {
 
 /// The bytes that values of a graph take.
 pub(crate) fn bytes<'a>(graph: &Graph, values: impl Iterator<Item = &'a ValueId>) -> u64 {
-    let bytes = values.map(|v| {
-        let dims = graph.fact(*v).shape.iter();
-        dims.fold(4, |n: u64, d| n.saturating_mul(*d as u64))
-    });
+    let bytes = values.map(|v| job::bytes(&graph.fact(*v).shape));
     bytes.fold(0, u64::saturating_add)
 }
 
@@ -265,7 +263,7 @@ pub(crate) unsafe fn tensor(
     // SAFETY: promised by the caller.
     unsafe {
         let dims = extents(shape, rank)?;
-        let bytes = dims.iter().fold(4, |n: u64, d| n.saturating_mul(*d as u64));
+        let bytes = job::bytes(&dims);
         if bytes > most || !data.is_aligned() {
             return Err(broken(format!("numbers of {bytes} bytes at {data:p}")));
         }

@@ -5,7 +5,7 @@ use super::tensors::hand_host;
 use super::{
     MAX_LIST, OwnedSubject, aligned, list, objective, objectives, room, samples, table, unknown,
 };
-use crate::job::{Fault, invalid, service, status_name};
+use crate::job::{Fault, invalid, number, service, status_name};
 use crate::path::broken;
 use limpid_explain::{
     Accumulation, ExplainError, Gradients, Integration, Node, Planner, Points, Reduce, Sample,
@@ -18,7 +18,6 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const INTEGRATE: u64 = abi::LIMPID_CAN_INTEGRATE;
 
@@ -66,13 +65,10 @@ struct PluginPlanner {
     rows: usize,
     /// What the plugin answered, where it was no success.
     answer: abi::limpid_status,
-    /// Whether it was told why by the host, whose error counts then.
-    told: bool,
 }
 
 /// What a plugin's planner works on, meanwhile.
 struct Plan<'a, 'b> {
-    number: usize,
     points: Vec<Weighted>,
     rows: usize,
     sums: &'a mut Sums<'b>,
@@ -173,9 +169,6 @@ unsafe extern "C" fn sums(object: *mut c_void, out: *mut f32, len: u64) -> abi::
 #[error("the plugin's planner failed with {}", status_name(*.0))]
 struct PlannerFailed(abi::limpid_status);
 
-/// The next plan's number; 0 would be null.
-static NEXT_PLAN: AtomicUsize = AtomicUsize::new(1);
-
 impl Planner for PluginPlanner {
     fn next(&mut self, sums_of: &mut Sums<'_>) -> Result<Vec<Weighted>, ExplainError> {
         /// Takes a plan off its thread's list.
@@ -186,13 +179,12 @@ impl Planner for PluginPlanner {
             }
         }
         let mut plan = Plan {
-            number: NEXT_PLAN.fetch_add(1, Ordering::Relaxed),
             points: Vec::new(),
             rows: self.rows,
             sums: sums_of,
             error: None,
         };
-        let number = plan.number;
+        let number = number() as usize;
         let at = NonNull::from(&mut plan).cast::<c_void>();
         PLANS.with_borrow_mut(|plans| plans.push((number, at)));
         let over = Over(number);
@@ -208,8 +200,6 @@ impl Planner for PluginPlanner {
         drop(over);
         // An error of the host's counts, whatever the plugin makes of it.
         if let Some(error) = plan.error {
-            self.answer = abi::LIMPID_INVALID;
-            self.told = true;
             return Err(error);
         }
         if status != abi::LIMPID_OK {
@@ -250,7 +240,6 @@ pub(super) unsafe extern "C" fn accumulate(
                 next,
                 rows,
                 answer: abi::LIMPID_OK,
-                told: false,
             };
             let sums = cx.accumulate(
                 &Accumulation {
@@ -262,9 +251,7 @@ pub(super) unsafe extern "C" fn accumulate(
                 },
                 &mut planner,
             );
-            if !planner.told {
-                answered(planner.answer)?;
-            }
+            answered(planner.answer)?;
             let sums = sums?;
             let room = room("sums", out, rows)?;
             for (to, sum) in room.iter_mut().zip(sums) {

@@ -2,7 +2,7 @@
 
 use super::tensors::hand_host;
 use super::{room, words};
-use crate::job::{invalid, light, service};
+use crate::job::{invalid, light, number, service};
 use limpid_plugin_abi as abi;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) unsafe extern "C" fn open(
         // SAFETY: the text is borrowed.
         let pictures = cx.pictures(unsafe { words("a folder", folder) }?)?;
         let first = pictures.picture(0)?;
-        let id = job.number();
+        let id = number();
         // SAFETY: there is room for each.
         unsafe {
             let shape = room("extents", shape, 3)?;

@@ -267,24 +267,27 @@ impl Engine {
         inputs: &[&Tensor],
         mut each: impl FnMut(Tensor) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let executable = self.prepare(graph)?;
         let facts = graph.inputs().iter().map(|v| graph.fact(*v));
         let inputs = facts
             .zip(inputs)
             .map(|(fact, t)| self.upload(fact, HostData::F32(t.data())))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut outputs = graph
-            .outputs()
-            .iter()
-            .map(|v| self.device.alloc(graph.fact(*v)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let inputs: Vec<&Buffer> = inputs.iter().collect();
-        let mut bound: Vec<&mut Buffer> = outputs.iter_mut().collect();
-        self.device.execute(&*executable, &inputs, &mut bound)?;
+        let outputs = self.execute(graph, &inputs.iter().collect::<Vec<_>>())?;
         self.device.synchronize()?;
         outputs
             .into_iter()
             .try_for_each(|buffer| each(self.download(&buffer)?))
+    }
+
+    /// Runs a graph once on buffers.
+    fn execute(&self, graph: &Graph, inputs: &[&Buffer]) -> Result<Vec<Buffer>, Error> {
+        let executable = self.prepare(graph)?;
+        let alloc = |v: &ValueId| self.device.alloc(graph.fact(*v));
+        let outputs = graph.outputs().iter().map(alloc);
+        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        let mut bound: Vec<&mut Buffer> = outputs.iter_mut().collect();
+        self.device.execute(&*executable, inputs, &mut bound)?;
+        Ok(outputs)
     }
 
     /// Shows a picture, `[C, H, W]`, under Gaussian blurs in turn.

@@ -4,7 +4,7 @@ use super::Engine;
 use super::graphs::{self, NOISE, copied};
 use crate::Error;
 use limpid_device::{Buffer, HostData};
-use limpid_explain::{DeviceTensor, ExplainError, Noise, Objective, Passed, Passes, Readout};
+use limpid_explain::{DeviceTensor, ExplainError, Noise, Passed, Passes};
 use limpid_graph::ops::{Concat, Slice};
 use limpid_graph::passes::{lower, vjp};
 use limpid_graph::{Fact, Graph, ValueId};
@@ -24,6 +24,17 @@ enum Place {
     Given,
     /// Among the outputs.
     Output(usize),
+}
+
+impl Place {
+    /// A value among outputs, of which it becomes one where it is none.
+    fn among(outputs: &mut Vec<ValueId>, v: ValueId) -> Self {
+        let known = outputs.iter().position(|o| *o == v);
+        Self::Output(known.unwrap_or_else(|| {
+            outputs.push(v);
+            outputs.len() - 1
+        }))
+    }
 }
 
 /// The graph of a pass and where what was asked for is among its outputs.
@@ -51,16 +62,11 @@ impl Engine {
     ) -> Result<Vec<DeviceTensor>, Error> {
         let graph = lower(&with_own_outputs(graph)?)?;
         let inputs = inputs.iter().map(|t| t.storage::<Buffer>());
-        self.execute(&graph, &inputs.collect::<Result<Vec<_>, _>>()?)
+        self.tensors(&graph, &inputs.collect::<Result<Vec<_>, _>>()?)
     }
 
-    fn execute(&self, graph: &Graph, inputs: &[&Buffer]) -> Result<Vec<DeviceTensor>, Error> {
-        let executable = self.prepare(graph)?;
-        let alloc = |v: &ValueId| self.device.alloc(graph.fact(*v));
-        let outputs = graph.outputs().iter().map(alloc);
-        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-        let mut bound: Vec<&mut Buffer> = outputs.iter_mut().collect();
-        self.device.execute(&*executable, inputs, &mut bound)?;
+    fn tensors(&self, graph: &Graph, inputs: &[&Buffer]) -> Result<Vec<DeviceTensor>, Error> {
+        let outputs = self.execute(graph, inputs)?;
         Ok(outputs.into_iter().map(tensor).collect())
     }
 
@@ -90,7 +96,7 @@ impl Engine {
         let key = self.upload(&key_fact, HostData::U32(&philox::key(noise.seed)))?;
         let scale = self.upload(&scale_fact, HostData::F32(&[noise.scale]))?;
         let inputs = [pictures.storage()?, &samples, &key, &scale];
-        Ok(self.execute(&graph, &inputs)?.remove(0))
+        Ok(self.tensors(&graph, &inputs)?.remove(0))
     }
 
     /// Puts pictures through the network, a batch at a time.
@@ -101,7 +107,7 @@ impl Engine {
     ) -> Result<Passed, Error> {
         let pictures = request.pictures;
         let dims = pictures.dims();
-        let ([count, image @ ..], 4) = (dims, dims.len()) else {
+        let ([count @ 1..=usize::MAX, image @ ..], 4) = (dims, dims.len()) else {
             return Err(ExplainError::Shape {
                 what: "pictures".into(),
                 expected: "[N,C,H,W]".into(),
@@ -112,14 +118,16 @@ impl Engine {
         let build = |batch| Ok(self.pass_graph(request, image, batch)?.graph);
         let batch = self.batch(*count as u64, build)?;
         let mut parts: Vec<Vec<DeviceTensor>> = Vec::new();
-        let mut wanted = None;
+        let mut pass = self.pass_graph(request, image, batch)?;
         for first in (0..*count).step_by(batch) {
             let size = batch.min(count - first);
             let part = match size == *count {
                 true => pictures.clone(),
                 false => self.rows(pictures, first, size)?,
             };
-            let pass = self.pass_graph(request, image, size)?;
+            if size != batch {
+                pass = self.pass_graph(request, image, size)?;
+            }
             let mut inputs: Vec<&Buffer> = vec![part.storage()?];
             let cotangents = request.objective.filter(|_| !request.layers.is_empty());
             let cotangents = cotangents.map(|o| {
@@ -129,10 +137,9 @@ impl Engine {
             });
             let cotangents = cotangents.transpose()?;
             inputs.extend(&cotangents);
-            let made = self.execute(&pass.graph, &inputs)?;
+            let made = self.tensors(&pass.graph, &inputs)?;
             self.within_limits(*count as u64, size as u64, &made)?;
             parts.push(made);
-            wanted = Some(pass);
             advance(size as u64)?;
         }
         let outputs = match parts.len() {
@@ -148,12 +155,10 @@ impl Engine {
             };
             places.into_iter().map(take).collect()
         };
-        let (activations, gradients) =
-            wanted.map_or_else(Default::default, |w| (w.activations, w.gradients));
         Ok(Passed {
             logits: outputs[0].clone(),
-            activations: taken(activations),
-            gradients: taken(gradients),
+            activations: taken(pass.activations),
+            gradients: taken(pass.gradients),
         })
     }
 
@@ -188,23 +193,14 @@ impl Engine {
         });
         let values: Vec<ValueId> = values.collect();
         let mut outputs = vec![logits];
-        let mut place = |v: ValueId| {
-            let known = outputs.iter().position(|o| *o == v);
-            Place::Output(known.unwrap_or_else(|| {
-                outputs.push(v);
-                outputs.len() - 1
-            }))
-        };
-        let given = |v: &ValueId| *v == x;
-        let activations = values.iter().map(|v| match given(v) {
+        let activations = values.iter().map(|v| match *v == x {
             true => Place::Given,
-            false => place(*v),
+            false => Place::among(&mut outputs, *v),
         });
         let activations = activations.collect();
         let mut gradients = Vec::new();
         if let Some(objective) = request.objective.filter(|_| !values.is_empty()) {
-            let readout: Readout = Objective::readout(objective);
-            let scores = graphs::read(&mut graph, logits, readout)?;
+            let scores = graphs::read(&mut graph, logits, objective.readout())?;
             let mut once = values.clone();
             once.sort_unstable();
             once.dedup();
@@ -217,11 +213,7 @@ impl Engine {
                 if g == made.cotangent {
                     g = copied(&mut graph, g)?;
                 }
-                let known = outputs.iter().position(|o| *o == g);
-                gradients.push(Place::Output(known.unwrap_or_else(|| {
-                    outputs.push(g);
-                    outputs.len() - 1
-                })));
+                gradients.push(Place::among(&mut outputs, g));
             }
         }
         graph.set_outputs(&outputs);
