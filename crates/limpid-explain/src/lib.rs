@@ -73,8 +73,11 @@ pub trait Explainer: Send + Sync {
         true
     }
 
-    /// Every parameter's effective value for a model and an input of `[C, H, W]`.
-    fn parameters(&self, model: &ModelInfo, input: &[usize]) -> Parameters;
+    /// Every parameter's effective value for a model and an input of `[C, H, W]`;
+    /// a method without any has none.
+    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
+        Parameters::new()
+    }
 
     /// A map for each objective, in their order.
     ///

@@ -6,8 +6,7 @@
 //! ```
 //! use limpid_plugin::explain::methods::MethodInfo;
 //! use limpid_plugin::explain::{
-//!     Attribution, Context, Domain, ExplainError, Explainer, ModelInfo, Parameters, Passes,
-//!     Request,
+//!     Attribution, Context, Domain, ExplainError, Explainer, Passes, Request,
 //! };
 //! use std::sync::Arc;
 //!
@@ -17,10 +16,6 @@
 //! impl Explainer for Magnitude {
 //!     fn id(&self) -> &str {
 //!         "magnitude"
-//!     }
-//!
-//!     fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-//!         Parameters::new()
 //!     }
 //!
 //!     fn explain(

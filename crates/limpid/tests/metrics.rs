@@ -11,8 +11,8 @@ use limpid::metrics::{
 };
 use limpid::{
     Attribution, Baseline, Context, Device, Domain, Evaluation, Evaluations, ExplainError,
-    Explainer, Gradient, Input, IntegratedGradients, MethodResult, Model, Parameters, Report,
-    Request, RunOptions, Session, SessionOptions, Target, Tensor,
+    Explainer, Gradient, Input, IntegratedGradients, MethodResult, Model, Report, Request,
+    RunOptions, Session, SessionOptions, Target, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -37,10 +37,6 @@ impl Fixed {
 impl Explainer for Fixed {
     fn id(&self) -> &str {
         "fixed"
-    }
-
-    fn parameters(&self, _: &limpid::ModelInfo, _: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(

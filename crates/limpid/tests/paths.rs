@@ -9,8 +9,8 @@ use common::{PHOTOS, crop, embedded, fixture, relative_l2};
 use limpid::{
     Attribution, Baseline, BlurIntegratedGradients, Context, Device, Domain, ExpectedGradients,
     ExplainError, Explainer, Gradient, GradientMethod, GradientXInput, GuidedIntegratedGradients,
-    Input, IntegratedGradients, Joint, Mode, Model, ModelInfo, Parameters, Request, Rule,
-    RunOptions, Session, SmoothGrad, SpectralIntegratedGradients, Target, Weighting,
+    Input, IntegratedGradients, Joint, Mode, Model, Request, Rule, RunOptions, Session, SmoothGrad,
+    SpectralIntegratedGradients, Target, Weighting,
 };
 use limpid_explain::paths::Constant;
 use limpid_explain::{Gradients, Integration, Node, Points, Reduce, Sample, Schedule, Subject};
@@ -294,10 +294,6 @@ struct Repeated;
 impl Explainer for Repeated {
     fn id(&self) -> &str {
         "repeated"
-    }
-
-    fn parameters(&self, _: &ModelInfo, _: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(

@@ -6,8 +6,7 @@ mod common;
 use common::{crop, embedded, relative_l2, with};
 use limpid::{
     Attribution, Context, Domain, Evaluations, ExplainError, Explainer, Gradient, GradientMethod,
-    ModelInfo, Objective, Parameters, Passes, Request, RunOptions, Session, SmoothGrad, Target,
-    Tensor,
+    Objective, Passes, Request, RunOptions, Session, SmoothGrad, Target, Tensor,
 };
 use limpid_explain::Noise;
 use limpid_graph::ops::{Add, Gather, HeatKernel, ReduceMean, RunningMoments};
@@ -23,10 +22,6 @@ where
 {
     fn id(&self) -> &str {
         "probe"
-    }
-
-    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(

@@ -3,8 +3,7 @@
 use limpid::methods::MethodInfo;
 use limpid::{Device, Error, Explanation, Image, Model, RunOptions, Target};
 use limpid_plugin::explain::{
-    Attribution, Context, Domain, ExplainError, Explainer, ModelInfo, Noise, Parameters, Passes,
-    Request,
+    Attribution, Context, Domain, ExplainError, Explainer, Noise, Passes, Request,
 };
 use limpid_plugin_host::Plugin;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
@@ -22,10 +21,6 @@ struct WrittenOut;
 impl Explainer for WrittenOut {
     fn id(&self) -> &str {
         "written-out"
-    }
-
-    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(

@@ -1,9 +1,6 @@
 use super::{GradientMethod, MethodInfo, Trajectory, registry};
 use crate::estimators::{Sampling, run};
-use crate::{
-    Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request, SmoothGrad,
-    paths::Constant,
-};
+use crate::{Attribution, Context, ExplainError, Explainer, Request, SmoothGrad, paths::Constant};
 use limpid_graph::passes::Rule;
 use std::sync::Arc;
 
@@ -56,10 +53,6 @@ impl GradientMethod for Gradient {
 impl Explainer for Gradient {
     fn id(&self) -> &str {
         self.id
-    }
-
-    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(

@@ -1,7 +1,7 @@
 use super::{GradientMethod, MethodInfo, Trajectory, registry};
 use crate::estimators::{Sampling, run};
 use crate::paths::TimesInput;
-use crate::{Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request};
+use crate::{Attribution, Context, ExplainError, Explainer, Request};
 use limpid_graph::passes::Rule;
 use std::sync::Arc;
 
@@ -40,10 +40,6 @@ impl GradientMethod for GradientXInput {
 impl Explainer for GradientXInput {
     fn id(&self) -> &str {
         "gradient-x-input"
-    }
-
-    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(

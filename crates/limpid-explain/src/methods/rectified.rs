@@ -1,7 +1,7 @@
 use super::{GradientMethod, MethodInfo, Trajectory, registry};
 use crate::estimators::{Sampling, run};
 use crate::paths::Constant;
-use crate::{Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters, Request};
+use crate::{Attribution, Context, ExplainError, Explainer, Request};
 use limpid_graph::passes::Rule;
 use std::sync::Arc;
 
@@ -39,10 +39,6 @@ macro_rules! rectified {
         impl Explainer for $name {
             fn id(&self) -> &str {
                 $id
-            }
-
-            fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-                Parameters::new()
             }
 
             fn explain(

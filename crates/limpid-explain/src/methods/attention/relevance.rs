@@ -2,10 +2,7 @@
 
 use super::{attribution, check_finite, method, read_out, times, tokens};
 use crate::methods::MethodInfo;
-use crate::{
-    Attention, Attentions, Attribution, Context, ExplainError, Explainer, ModelInfo, Parameters,
-    Request,
-};
+use crate::{Attention, Attentions, Attribution, Context, ExplainError, Explainer, Request};
 use std::sync::Arc;
 
 /// The mean over heads of the positive products of gradient and weight, `[T, T]`.
@@ -71,10 +68,6 @@ impl Explainer for TransformerRelevance {
         "transformer-relevance"
     }
 
-    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-        Parameters::new()
-    }
-
     fn explain(
         &self,
         cx: &mut dyn Context,
@@ -118,10 +111,6 @@ impl GradientXAttention {
 impl Explainer for GradientXAttention {
     fn id(&self) -> &str {
         "gradient-x-attention"
-    }
-
-    fn parameters(&self, _model: &ModelInfo, _input: &[usize]) -> Parameters {
-        Parameters::new()
     }
 
     fn explain(
