@@ -46,6 +46,38 @@ pub enum DeviceError {
     /// Something made by another device was used.
     #[error("{0} was made by another device")]
     Foreign(&'static str),
+    /// There is no such device on this machine, or it cannot be used.
+    #[error("there is no device {device}: {reason}; `limpid devices` lists what there is")]
+    Missing {
+        /// The device's name.
+        device: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The device's memory is full.
+    #[error("the memory of the device {device} is full; give a smaller --batch or --memory")]
+    OutOfMemory {
+        /// The device's name.
+        device: &'static str,
+    },
+    /// Something is larger than the device can hold in one piece.
+    #[error(
+        "{what} takes {bytes} bytes, the device holds {most} in one piece; give a smaller --batch"
+    )]
+    TooLarge {
+        /// What it is.
+        what: String,
+        /// Its bytes.
+        bytes: u64,
+        /// The bytes that fit.
+        most: u64,
+    },
+    /// The device does not answer any more.
+    #[error("the device was lost: {0}; run again, or with --device cpu")]
+    Lost(String),
+    /// The driver refuses a kernel or a command: a fault of this program or of the driver.
+    #[error("the driver refused a command: {0}")]
+    Driver(String),
     /// Threads could not be started.
     #[error("{0} threads could not be started; ask for fewer")]
     Threads(usize),

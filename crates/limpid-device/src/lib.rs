@@ -25,6 +25,8 @@ use std::time::Duration;
 pub enum DeviceKind {
     /// The processor that the program runs on.
     Cpu,
+    /// A graphics adapter of any maker, through wgpu.
+    Wgpu,
 }
 
 impl DeviceKind {
@@ -33,6 +35,7 @@ impl DeviceKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
         }
     }
 }

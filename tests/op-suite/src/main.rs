@@ -5,6 +5,7 @@ use clap::{Parser, ValueEnum};
 use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
 use limpid_device::Device;
 use limpid_op_suite::{KnownFailures, Mode, Options, ReferenceDevice, run};
+use limpid_wgpu::{LimitSet, WgpuDevice, WgpuOptions};
 use std::io::Write;
 use std::time::Duration;
 
@@ -13,12 +14,21 @@ use std::time::Duration;
 struct Arguments {
     /// What to do
     mode: Action,
-    /// The processor's instruction set [default: all that it has], or `reference`
+    /// The device
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Choice,
+    /// The processor's instruction set [default: all that it has]
     #[arg(long)]
-    isa: Option<String>,
+    isa: Option<Isa>,
+    /// Keep an adapter to the limits that WebGPU guarantees
+    #[arg(long)]
+    webgpu_limits: bool,
+    /// Leave an adapter's subgroup operations alone
+    #[arg(long)]
+    no_subgroups: bool,
     /// What convolutions and products multiply; on an instruction set without
     /// it, others compute the same
-    #[arg(long, value_parser = ["f32", "bf16"], default_value = "f32")]
+    #[arg(long, value_parser = ["f32", "bf16", "f16"], default_value = "f32")]
     precision: String,
     /// Threads [default: the processor's]
     #[arg(long)]
@@ -29,6 +39,13 @@ struct Arguments {
     /// Milliseconds for which each case is measured
     #[arg(long, default_value_t = 100)]
     measure: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Choice {
+    Cpu,
+    Wgpu,
+    Reference,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,10 +82,19 @@ fn main() -> Result<()> {
             precision,
         })?))
     };
-    match arguments.isa.as_deref() {
-        Some("reference") => devices.push(Box::new(ReferenceDevice::new())),
-        Some(name) => devices.push(cpu(name.parse()?)?),
-        None => {
+    match (arguments.device, arguments.isa) {
+        (Choice::Reference, _) => devices.push(Box::new(ReferenceDevice::new())),
+        (Choice::Wgpu, _) => devices.push(Box::new(WgpuDevice::new(WgpuOptions {
+            limits: match arguments.webgpu_limits {
+                true => LimitSet::WebGpu,
+                false => LimitSet::Adapter,
+            },
+            no_subgroups: arguments.no_subgroups,
+            half: arguments.precision == "f16",
+            ..WgpuOptions::default()
+        })?)),
+        (Choice::Cpu, Some(isa)) => devices.push(cpu(isa)?),
+        (Choice::Cpu, None) => {
             for isa in Isa::available() {
                 devices.push(cpu(isa)?);
             }

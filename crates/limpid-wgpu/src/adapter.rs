@@ -1,0 +1,200 @@
+use limpid_device::DeviceError;
+use std::fmt;
+
+/// What kind of hardware an adapter is; the table of tiles has a row for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterClass {
+    /// A card with memory of its own.
+    Discrete,
+    /// A part of the processor's chip, or a virtual machine's, which shares its memory.
+    Integrated,
+    /// A program on the processor.
+    Software,
+}
+
+impl fmt::Display for AdapterClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Software => "software",
+        })
+    }
+}
+
+/// What an adapter is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterInfo {
+    /// The hardware's name.
+    pub name: String,
+    /// The interface and the driver, with its version.
+    pub driver: String,
+    /// What kind of hardware it is.
+    pub class: AdapterClass,
+    /// What is missing for the kernels; `None` where they run.
+    pub reason: Option<String>,
+    /// Its bounds that matter to kernels, by WebGPU's names.
+    pub limits: Vec<(&'static str, u64)>,
+    /// Its features that kernels know of.
+    pub features: Vec<&'static str>,
+}
+
+/// A graphics adapter of this machine.
+#[derive(Clone)]
+pub struct Adapter {
+    pub(crate) wgpu: wgpu::Adapter,
+    info: AdapterInfo,
+}
+
+impl fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.info.fmt(f)
+    }
+}
+
+/// Features that kernels know of, and their names in listings.
+pub(crate) const FEATURES: [(wgpu::Features, &str); 4] = [
+    (wgpu::Features::SHADER_F16, "f16"),
+    (wgpu::Features::SUBGROUP, "subgroups"),
+    (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+    (
+        wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+        "cooperative matrices",
+    ),
+];
+
+impl Adapter {
+    /// The adapters of this machine, hardware before software; none where there
+    /// is no driver. OpenGL is left out: its compute shaders are too slow to
+    /// compile to be of use.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::PRIMARY;
+        // Validation layers belong to those who write drivers.
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        let instance = wgpu::Instance::new(descriptor);
+        let adapters = crate::gpu::wait(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+        let mut all: Vec<Self> = adapters.into_iter().map(Self::new).collect();
+        all.sort_by_key(|a| match a.info.class {
+            AdapterClass::Discrete => 0,
+            AdapterClass::Integrated => 1,
+            AdapterClass::Software => 2,
+        });
+        all
+    }
+
+    fn new(adapter: wgpu::Adapter) -> Self {
+        let (about, limits) = (adapter.get_info(), adapter.limits());
+        let class = match about.device_type {
+            wgpu::DeviceType::DiscreteGpu => AdapterClass::Discrete,
+            wgpu::DeviceType::Cpu => AdapterClass::Software,
+            _ => AdapterClass::Integrated,
+        };
+        let words = [&about.driver, &about.driver_info];
+        let words = words.into_iter().filter(|w| !w.is_empty());
+        let words: Vec<&str> = words.map(String::as_str).collect();
+        let driver = format!("{} {}", about.backend, words.join(" "));
+        let features = FEATURES.iter();
+        let features = features.filter(|(f, _)| adapter.features().contains(*f));
+        let info = AdapterInfo {
+            name: about.name.clone(),
+            driver: driver.trim_end().to_owned(),
+            class,
+            reason: missing(&adapter),
+            limits: vec![
+                ("maxBufferSize", limits.max_buffer_size),
+                (
+                    "maxStorageBufferBindingSize",
+                    limits.max_storage_buffer_binding_size,
+                ),
+                (
+                    "maxComputeWorkgroupStorageSize",
+                    limits.max_compute_workgroup_storage_size.into(),
+                ),
+                (
+                    "maxComputeInvocationsPerWorkgroup",
+                    limits.max_compute_invocations_per_workgroup.into(),
+                ),
+                ("subgroupMinSize", about.subgroup_min_size.into()),
+                ("subgroupMaxSize", about.subgroup_max_size.into()),
+            ],
+            features: features.map(|(_, name)| *name).collect(),
+        };
+        Self {
+            wgpu: adapter,
+            info,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// Whether it is hardware that the kernels run on.
+    #[must_use]
+    pub fn is_hardware(&self) -> bool {
+        self.info.class != AdapterClass::Software && self.info.reason.is_none()
+    }
+
+    /// The best adapter that the kernels run on, software last.
+    ///
+    /// # Errors
+    /// [`DeviceError::Missing`] when there is none.
+    pub fn best() -> Result<Self, DeviceError> {
+        let all = Self::all();
+        let reason = all.iter().find_map(|a| {
+            let reason = a.info.reason.as_ref()?;
+            Some(format!("{}: {reason}", a.info.name))
+        });
+        let usable = all.into_iter().find(|a| a.info.reason.is_none());
+        usable.ok_or_else(|| DeviceError::Missing {
+            device: "wgpu",
+            reason: reason.unwrap_or_else(|| {
+                "this machine has no driver for Vulkan, Metal or Direct3D 12".to_owned()
+            }),
+        })
+    }
+}
+
+/// What an adapter lacks of WebGPU's guaranteed limits, which the kernels need.
+fn missing(adapter: &wgpu::Adapter) -> Option<String> {
+    let (found, needed) = (adapter.limits(), needed());
+    let flags = adapter.get_downlevel_capabilities().flags;
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        return Some("it has no compute shaders".to_owned());
+    }
+    let mut reason = None;
+    needed.check_limits_with_fail_fn(&found, false, |name, needed, found| {
+        if reason.is_none() {
+            reason = Some(format!("its {name} is {found}, {needed} is needed"));
+        }
+    });
+    reason
+}
+
+/// WebGPU's guaranteed limits, without those of drawing.
+pub(crate) fn needed() -> wgpu::Limits {
+    let compute = wgpu::Limits::default();
+    wgpu::Limits {
+        max_buffer_size: compute.max_buffer_size,
+        max_storage_buffer_binding_size: compute.max_storage_buffer_binding_size,
+        max_uniform_buffer_binding_size: compute.max_uniform_buffer_binding_size,
+        max_storage_buffers_per_shader_stage: compute.max_storage_buffers_per_shader_stage,
+        max_uniform_buffers_per_shader_stage: compute.max_uniform_buffers_per_shader_stage,
+        max_bindings_per_bind_group: compute.max_bindings_per_bind_group,
+        max_bind_groups: compute.max_bind_groups,
+        min_storage_buffer_offset_alignment: compute.min_storage_buffer_offset_alignment,
+        min_uniform_buffer_offset_alignment: compute.min_uniform_buffer_offset_alignment,
+        max_compute_workgroup_storage_size: compute.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: compute.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: compute.max_compute_workgroup_size_x,
+        max_compute_workgroup_size_y: compute.max_compute_workgroup_size_y,
+        max_compute_workgroup_size_z: compute.max_compute_workgroup_size_z,
+        max_compute_workgroups_per_dimension: compute.max_compute_workgroups_per_dimension,
+        ..wgpu::Limits::downlevel_webgl2_defaults()
+    }
+}

@@ -1,0 +1,8 @@
+//! How operators become launches. A file here has the name of the kernel in
+//! `kernels/wgsl` that it launches.
+
+pub(crate) mod conv;
+pub(crate) mod gemm;
+pub(crate) mod mask;
+pub(crate) mod mat_mul;
+mod product;

@@ -1,0 +1,104 @@
+use crate::adapter::AdapterClass;
+use serde::{Deserialize, Serialize};
+
+/// How a product is cut: a workgroup computes a block of `rows` x `columns`
+/// outputs, `depth` products at a time, each invocation `per_row` x
+/// `per_column` of them in registers. The order of each sum does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tile {
+    /// Rows of a block.
+    pub rows: usize,
+    /// Columns of a block, a multiple of 32.
+    pub columns: usize,
+    /// Products between two barriers.
+    pub depth: usize,
+    /// Rows of an invocation, a multiple of 4.
+    pub per_row: usize,
+    /// Columns of an invocation, a multiple of 4.
+    pub per_column: usize,
+}
+
+impl Tile {
+    /// Invocations of a workgroup.
+    #[must_use]
+    pub fn invocations(&self) -> usize {
+        (self.rows / self.per_row) * (self.columns / self.per_column)
+    }
+
+    /// Bytes of workgroup memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.depth * (self.rows + self.columns) * 4 + self.rows * self.columns / 8
+    }
+
+    /// Whether kernels can be made of it within WebGPU's guaranteed limits.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let four = [self.rows, self.depth, self.per_row, self.per_column];
+        let whole = four.iter().all(|v| *v > 0 && v.is_multiple_of(4))
+            && self.columns > 0
+            && self.columns.is_multiple_of(32)
+            && self.rows.is_multiple_of(self.per_row)
+            && self.columns.is_multiple_of(self.per_column);
+        let bounded = |v: usize, most: usize| v <= most;
+        whole
+            && bounded(self.rows, 256)
+            && bounded(self.columns, 256)
+            && bounded(self.depth, 64)
+            && bounded(self.bytes(), 16 << 10)
+            && (16..=256).contains(&self.invocations())
+            // Each invocation fetches the same columns in all of its turns.
+            && self.invocations().is_multiple_of(self.columns / 4)
+            && self.invocations().is_multiple_of(self.rows / 4)
+    }
+}
+
+/// The choices that depend on the hardware and not on the operator. They change
+/// how fast a kernel is, not what it computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuning {
+    /// For products with many outputs.
+    pub large: Tile,
+    /// For products too small to fill the device with large tiles.
+    pub small: Tile,
+    /// Blocks below which the small tile is taken.
+    pub fill: usize,
+    /// Floating-point operations of one submission: what no driver takes for a hang.
+    pub submission: u64,
+}
+
+impl Tuning {
+    /// The table, from public data of such devices; `docs/gpu.md` says why.
+    #[must_use]
+    pub fn of(class: AdapterClass) -> Self {
+        let tile = |rows, columns, depth, per_row, per_column| Tile {
+            rows,
+            columns,
+            depth,
+            per_row,
+            per_column,
+        };
+        match class {
+            AdapterClass::Discrete => Self {
+                large: tile(64, 128, 8, 8, 8),
+                small: tile(32, 64, 16, 4, 4),
+                fill: 256,
+                submission: 500_000_000_000,
+            },
+            AdapterClass::Integrated => Self {
+                large: tile(64, 64, 16, 4, 8),
+                small: tile(32, 32, 16, 4, 4),
+                fill: 64,
+                submission: 100_000_000_000,
+            },
+            AdapterClass::Software => Self {
+                large: tile(64, 64, 16, 8, 8),
+                small: tile(64, 64, 16, 8, 8),
+                fill: 0,
+                submission: 20_000_000_000,
+            },
+        }
+    }
+}

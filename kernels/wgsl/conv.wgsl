@@ -1,0 +1,172 @@
+// Convolution as a product (implicit GEMM): rows are output channels, columns
+// output pixels of all images, the depth runs over input channels and taps of
+// the window. A table gives each depth its distance in the input, so that
+// nothing is divided in the loop.
+//
+// An output pixel q of a phase reads the input at q * step + tap and is stored
+// at q * out_step + out_offset. That serves both directions: a convolution has
+// one phase; its input gradient (a transposed convolution) has one for each
+// position between strides, whose taps are a part of the window.
+//
+// Weights: [group][block of rows][depth][BM], zeros behind rows and depth.
+
+#variant X = f32 | f16
+#variant Y = f32 | f16
+// Weights that a launch packs lie in the arena.
+#variant WEIGHTS = read | read_write
+#include "shared/tile.wgsl"
+
+struct Params {
+    base: u32,
+    end: u32,
+    // Output channels of a group, blocks of them, and blocks of columns.
+    rows: u32,
+    row_blocks: u32,
+    column_blocks: u32,
+    // Columns in all, and of an image, and of a row of an image.
+    columns: u32,
+    positions: u32,
+    width: u32,
+    depth: u32,
+    // The input: channels in all and of a group, extents.
+    in_channels: u32,
+    group_channels: u32,
+    in_height: u32,
+    in_width: u32,
+    step_y: u32,
+    step_x: u32,
+    // The output: channels in all, pixels, width.
+    out_channels: u32,
+    out_pixels: u32,
+    out_width: u32,
+    out_step_y: u32,
+    out_step_x: u32,
+    out_offset: u32,
+    line_words: u32,
+    clip_low: f32,
+    clip_high: f32,
+    mask_low: f32,
+    mask_high: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<Tile>;
+// For each depth: its distance in the input, and that of rows and of columns.
+@group(0) @binding(2) var<storage, read> taps: array<vec4<i32>>;
+@group(0) @binding(3) var<storage, read_write> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> factor: array<f32>;
+@group(0) @binding(5) var<storage, read_write> x: array<${X}>;
+@group(0) @binding(6) var<storage, read_write> added: array<${Y}>;
+@group(0) @binding(7) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(8) var<storage, read_write> y: array<${Y}>;
+
+override BIAS: bool = false;
+override FACTOR: bool = false;
+
+#include "shared/epilogue.wgsl"
+
+const A_BY_DEPTH: bool = false;
+const B_BY_DEPTH: bool = false;
+
+// Where the block's weights begin, and where the four columns that this
+// invocation fetches lie in the input.
+var<private> block_weights: u32;
+var<private> column_at: vec4<i32>;
+var<private> column_y: vec4<i32>;
+var<private> column_x: vec4<i32>;
+
+// Far outside of every image, but not so far that a tap overflows.
+const OUTSIDE: i32 = -0x40000000;
+
+fn fetch_a(row: u32, k: u32) -> mat4x4<f32> {
+    let at = block_weights + k * (BM / 4u) + row / 4u;
+    return mat4x4<f32>(
+        vec4<f32>(weights[at]),
+        vec4<f32>(weights[at + BM / 4u]),
+        vec4<f32>(weights[at + 2u * (BM / 4u)]),
+        vec4<f32>(weights[at + 3u * (BM / 4u)]),
+    );
+}
+
+fn pixel(at: i32, row: i32, column: i32, tap: vec4<i32>) -> f32 {
+    let outside = u32(row + tap.y) >= p.in_height || u32(column + tap.z) >= p.in_width;
+    if outside {
+        return 0.0;
+    }
+    return f32(x[u32(at + tap.x)]);
+}
+
+fn pixels(tap: vec4<i32>) -> vec4<f32> {
+    return vec4<f32>(
+        pixel(column_at.x, column_y.x, column_x.x, tap),
+        pixel(column_at.y, column_y.y, column_x.y, tap),
+        pixel(column_at.z, column_y.z, column_x.z, tap),
+        pixel(column_at.w, column_y.w, column_x.w, tap),
+    );
+}
+
+fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(pixels(taps[k]), pixels(taps[k + 1u]), pixels(taps[k + 2u]), pixels(taps[k + 3u]));
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) tid: u32,
+) {
+    let block = workgroup_number(id, count, p.base);
+    if block >= p.end {
+        return;
+    }
+    // Blocks of the same pixels are neighbours, so that they share them in the cache.
+    let row_block = block % p.row_blocks;
+    let column_block = block / p.row_blocks % p.column_blocks;
+    let group = block / p.row_blocks / p.column_blocks;
+    block_weights = (group * p.row_blocks + row_block) * p.depth * (BM / 4u);
+    let fetched = column_block * BN + fetched_column(tid);
+    for (var j = 0u; j < 4u; j++) {
+        let column = fetched + j;
+        let image = column / p.positions;
+        let position = column % p.positions;
+        let in_y = i32(position / p.width * p.step_y);
+        let in_x = i32(position % p.width * p.step_x);
+        let plane = (image * p.in_channels + group * p.group_channels) * p.in_height;
+        column_at[j] = i32(plane * p.in_width) + in_y * i32(p.in_width) + in_x;
+        column_y[j] = select(OUTSIDE, in_y, column < p.columns);
+        column_x[j] = in_x;
+    }
+    clear_mask(tid);
+    let sums = multiply(tid, p.depth);
+    for (var r = 0u; r < TM; r++) {
+        let in_block = block_row(tid, r);
+        let row = row_block * BM + in_block;
+        let channel = group * p.rows + row;
+        for (var g = 0u; g < GROUPS_N; g++) {
+            let first = block_column(tid, g);
+            var bits = 0u;
+            for (var j = 0u; j < 4u; j++) {
+                let column = column_block * BN + first + j;
+                if row < p.rows && column < p.columns {
+                    let image = column / p.positions;
+                    let position = column % p.positions;
+                    let pixel = p.out_offset + position / p.width * p.out_step_y * p.out_width
+                        + position % p.width * p.out_step_x;
+                    var v = sums[r * GROUPS_N + g][j];
+                    if FACTOR {
+                        v *= factor[channel];
+                    }
+                    if BIAS {
+                        v += bias[channel];
+                    }
+                    let at = (image * p.out_channels + channel) * p.out_pixels + pixel;
+                    let out = finish(v, at, channel, image * p.out_pixels + pixel);
+                    y[at] = ${Y}(out);
+                    bits |= inside(out) << j;
+                }
+            }
+            note_mask(in_block, first, bits);
+        }
+    }
+    store_mask(tid, group * p.rows + row_block * BM, p.rows - min(p.rows, row_block * BM), column_block * BN);
+}

@@ -1,0 +1,111 @@
+// The product of rows with a constant matrix: a fully connected layer.
+// Weights: [block of columns][depth][BN], zeros behind columns and depth.
+
+#variant X = f32 | f16
+#variant Y = f32 | f16
+// Weights that a launch packs lie in the arena.
+#variant WEIGHTS = read | read_write
+#include "shared/tile.wgsl"
+
+struct Params {
+    base: u32,
+    end: u32,
+    rows: u32,
+    row_blocks: u32,
+    columns: u32,
+    // The columns before this launch's first.
+    first_column: u32,
+    // The length of a row, and that of a column with its zeros.
+    length: u32,
+    depth: u32,
+    line_words: u32,
+    clip_low: f32,
+    clip_high: f32,
+    mask_low: f32,
+    mask_high: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<Tile>;
+@group(0) @binding(2) var<storage, read_write> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> x: array<${X}>;
+@group(0) @binding(4) var<storage, read_write> added: array<${Y}>;
+@group(0) @binding(5) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(6) var<storage, read_write> y: array<${Y}>;
+
+override BIAS: bool = false;
+
+#include "shared/epilogue.wgsl"
+
+const A_BY_DEPTH: bool = true;
+const B_BY_DEPTH: bool = false;
+
+var<private> first_row: u32;
+var<private> block_weights: u32;
+
+fn entry(row: u32, k: u32) -> f32 {
+    if row < p.rows && k < p.length {
+        return f32(x[row * p.length + k]);
+    }
+    return 0.0;
+}
+
+fn entries(row: u32, k: u32) -> vec4<f32> {
+    return vec4<f32>(entry(row, k), entry(row, k + 1u), entry(row, k + 2u), entry(row, k + 3u));
+}
+
+fn fetch_a(row: u32, k: u32) -> mat4x4<f32> {
+    let at = first_row + row;
+    return transpose(mat4x4<f32>(entries(at, k), entries(at + 1u, k), entries(at + 2u, k), entries(at + 3u, k)));
+}
+
+fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
+    let at = block_weights + k * (BN / 4u) + column / 4u;
+    return mat4x4<f32>(
+        vec4<f32>(weights[at]),
+        vec4<f32>(weights[at + BN / 4u]),
+        vec4<f32>(weights[at + 2u * (BN / 4u)]),
+        vec4<f32>(weights[at + 3u * (BN / 4u)]),
+    );
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) tid: u32,
+) {
+    let block = workgroup_number(id, count, p.base);
+    if block >= p.end {
+        return;
+    }
+    first_row = block % p.row_blocks * BM;
+    let column_block = block / p.row_blocks;
+    block_weights = column_block * p.depth * (BN / 4u);
+    let first_column = p.first_column + column_block * BN;
+    clear_mask(tid);
+    let sums = multiply(tid, p.depth);
+    for (var r = 0u; r < TM; r++) {
+        let in_block = block_row(tid, r);
+        let row = first_row + in_block;
+        for (var g = 0u; g < GROUPS_N; g++) {
+            let first = block_column(tid, g);
+            var bits = 0u;
+            for (var j = 0u; j < 4u; j++) {
+                let column = first_column + first + j;
+                if row < p.rows && column < p.columns {
+                    var v = sums[r * GROUPS_N + g][j];
+                    if BIAS {
+                        v += bias[column];
+                    }
+                    let at = row * p.columns + column;
+                    let out = finish(v, at, row, column);
+                    y[at] = ${Y}(out);
+                    bits |= inside(out) << j;
+                }
+            }
+            note_mask(in_block, first, bits);
+        }
+    }
+    store_mask(tid, first_row, p.rows - min(p.rows, first_row), first_column);
+}

@@ -1,0 +1,66 @@
+// What is done to a block of products before it is stored, by rows that are
+// lines of a mask and columns that are its bits: addition, clipping, and the
+// mask, which is stored or multiplied by.
+//
+// The kernel declares `p` with the bounds and the mask's words of a line, and
+// the buffers `added` and `mask`.
+
+override ADD: bool = false;
+override CLIP: bool = false;
+override STORE_MASK: bool = false;
+override MASK_MUL: bool = false;
+
+// The bits of a block, a row after the other.
+var<workgroup> mask_words: array<atomic<u32>, BM * BN / 32u>;
+
+fn clear_mask(tid: u32) {
+    if STORE_MASK {
+        for (var i = tid; i < BM * BN / 32u; i += INVOCATIONS) {
+            atomicStore(&mask_words[i], 0u);
+        }
+        workgroupBarrier();
+    }
+}
+
+// The output at `at`, which is bit `bit` of line `line`, from its sum.
+fn finish(sum: f32, at: u32, line: u32, bit: u32) -> f32 {
+    var v = sum;
+    if ADD {
+        v += f32(added[at]);
+    }
+    if CLIP {
+        // Comparisons keep what is not a number.
+        v = select(v, p.clip_low, v < p.clip_low);
+        v = select(v, p.clip_high, v > p.clip_high);
+    }
+    if MASK_MUL {
+        v = select(0.0, v, (mask[line * p.line_words + bit / 32u] >> (bit % 32u) & 1u) == 1u);
+    }
+    return v;
+}
+
+// Whether the mask of an output is set.
+fn inside(v: f32) -> u32 {
+    return select(0u, 1u, p.mask_low < v && v < p.mask_high);
+}
+
+// Notes four bits at a row and the first of four columns of the block.
+fn note_mask(row: u32, column: u32, bits: u32) {
+    if STORE_MASK && bits != 0u {
+        atomicOr(&mask_words[row * (BN / 32u) + column / 32u], bits << (column % 32u));
+    }
+}
+
+// Stores the block's words: its first row is line `line`, its first column bit `bit`.
+fn store_mask(tid: u32, line: u32, lines: u32, bit: u32) {
+    if STORE_MASK {
+        workgroupBarrier();
+        for (var i = tid; i < BM * BN / 32u; i += INVOCATIONS) {
+            let row = i / (BN / 32u);
+            let word = bit / 32u + i % (BN / 32u);
+            if row < lines && word < p.line_words {
+                mask[(line + row) * p.line_words + word] = atomicLoad(&mask_words[i]);
+            }
+        }
+    }
+}
