@@ -68,12 +68,21 @@ override FACTOR: bool = false;
 const A_BY_DEPTH: bool = false;
 const B_BY_DEPTH: bool = false;
 
-// Where the block's weights begin, and where the four columns that this
-// invocation fetches lie in the input.
+// The block's first output channel within its group, the group's first, and
+// where the block's weights begin.
+var<private> first_row: u32;
+var<private> first_channel: u32;
 var<private> block_weights: u32;
+// Where the four columns that this invocation fetches lie in the input.
 var<private> column_at: vec4<i32>;
 var<private> column_y: vec4<i32>;
 var<private> column_x: vec4<i32>;
+
+// Where the four columns that this invocation puts lie in the output's first
+// channel, and their bits.
+var<private> put_at: vec4<u32>;
+var<private> put_bit: vec4<u32>;
+var<private> put_valid: vec4<bool>;
 
 // Far outside of every image, but not so far that a tap overflows.
 const OUTSIDE: i32 = -0x40000000;
@@ -109,6 +118,30 @@ fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
     return mat4x4<f32>(pixels(taps[k]), pixels(taps[k + 1u]), pixels(taps[k + 2u]), pixels(taps[k + 3u]));
 }
 
+fn put(row: u32, sum: vec4<f32>) {
+    if first_row + row >= p.rows {
+        return;
+    }
+    let channel = first_channel + first_row + row;
+    var v = sum;
+    if FACTOR {
+        v *= factor[channel];
+    }
+    if BIAS {
+        v += bias[channel];
+    }
+    var bits = 0u;
+    for (var j = 0u; j < 4u; j++) {
+        if put_valid[j] {
+            let at = channel * p.out_pixels + put_at[j];
+            let out = finish(v[j], at, channel, put_bit[j]);
+            y[at] = ${Y}(out);
+            bits |= inside(out) << j;
+        }
+    }
+    note_mask(row, bits);
+}
+
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -123,6 +156,8 @@ fn main(
     let row_block = block % p.row_blocks;
     let column_block = block / p.row_blocks % p.column_blocks;
     let group = block / p.row_blocks / p.column_blocks;
+    first_row = row_block * BM;
+    first_channel = group * p.rows;
     block_weights = (group * p.row_blocks + row_block) * p.depth * (BM / 4u);
     let fetched = column_block * BN + fetched_column(tid);
     for (var j = 0u; j < 4u; j++) {
@@ -136,37 +171,19 @@ fn main(
         column_y[j] = select(OUTSIDE, in_y, column < p.columns);
         column_x[j] = in_x;
     }
-    clear_mask(tid);
-    let sums = multiply(tid, p.depth);
-    for (var r = 0u; r < TM; r++) {
-        let in_block = block_row(tid, r);
-        let row = row_block * BM + in_block;
-        let channel = group * p.rows + row;
-        for (var g = 0u; g < GROUPS_N; g++) {
-            let first = block_column(tid, g);
-            var bits = 0u;
-            for (var j = 0u; j < 4u; j++) {
-                let column = column_block * BN + first + j;
-                if row < p.rows && column < p.columns {
-                    let image = column / p.positions;
-                    let position = column % p.positions;
-                    let pixel = p.out_offset + position / p.width * p.out_step_y * p.out_width
-                        + position % p.width * p.out_step_x;
-                    var v = sums[r * GROUPS_N + g][j];
-                    if FACTOR {
-                        v *= factor[channel];
-                    }
-                    if BIAS {
-                        v += bias[channel];
-                    }
-                    let at = (image * p.out_channels + channel) * p.out_pixels + pixel;
-                    let out = finish(v, at, channel, image * p.out_pixels + pixel);
-                    y[at] = ${Y}(out);
-                    bits |= inside(out) << j;
-                }
-            }
-            note_mask(in_block, first, bits);
-        }
+    let put = column_block * BN + put_column(tid);
+    for (var j = 0u; j < 4u; j++) {
+        let column = put + j;
+        let image = column / p.positions;
+        let position = column % p.positions;
+        let pixel = p.out_offset + position / p.width * p.out_step_y * p.out_width
+            + position % p.width * p.out_step_x;
+        put_at[j] = image * p.out_channels * p.out_pixels + pixel;
+        put_bit[j] = image * p.out_pixels + pixel;
+        put_valid[j] = column < p.columns;
     }
-    store_mask(tid, group * p.rows + row_block * BM, p.rows - min(p.rows, row_block * BM), column_block * BN);
+    clear_mask(tid);
+    var sums = multiply(tid, p.depth);
+    put_all(tid, &sums);
+    store_mask(tid, first_channel + first_row, p.rows - first_row, column_block * BN);
 }

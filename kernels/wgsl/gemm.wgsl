@@ -42,6 +42,8 @@ const B_BY_DEPTH: bool = false;
 
 var<private> first_row: u32;
 var<private> block_weights: u32;
+// The first of the four columns that this invocation puts.
+var<private> first_put: u32;
 
 fn entry(row: u32, k: u32) -> f32 {
     if row < p.rows && k < p.length {
@@ -69,6 +71,28 @@ fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
     );
 }
 
+fn put(row: u32, sum: vec4<f32>) {
+    let line = first_row + row;
+    if line >= p.rows {
+        return;
+    }
+    var bits = 0u;
+    for (var j = 0u; j < 4u; j++) {
+        let column = first_put + j;
+        if column < p.columns {
+            var v = sum[j];
+            if BIAS {
+                v += bias[column];
+            }
+            let at = line * p.columns + column;
+            let out = finish(v, at, line, column);
+            y[at] = ${Y}(out);
+            bits |= inside(out) << j;
+        }
+    }
+    note_mask(row, bits);
+}
+
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -83,29 +107,9 @@ fn main(
     let column_block = block / p.row_blocks;
     block_weights = column_block * p.depth * (BN / 4u);
     let first_column = p.first_column + column_block * BN;
+    first_put = first_column + put_column(tid);
     clear_mask(tid);
-    let sums = multiply(tid, p.depth);
-    for (var r = 0u; r < TM; r++) {
-        let in_block = block_row(tid, r);
-        let row = first_row + in_block;
-        for (var g = 0u; g < GROUPS_N; g++) {
-            let first = block_column(tid, g);
-            var bits = 0u;
-            for (var j = 0u; j < 4u; j++) {
-                let column = first_column + first + j;
-                if row < p.rows && column < p.columns {
-                    var v = sums[r * GROUPS_N + g][j];
-                    if BIAS {
-                        v += bias[column];
-                    }
-                    let at = row * p.columns + column;
-                    let out = finish(v, at, row, column);
-                    y[at] = ${Y}(out);
-                    bits |= inside(out) << j;
-                }
-            }
-            note_mask(in_block, first, bits);
-        }
-    }
-    store_mask(tid, first_row, p.rows - min(p.rows, first_row), first_column);
+    var sums = multiply(tid, p.depth);
+    put_all(tid, &sums);
+    store_mask(tid, first_row, p.rows - first_row, first_column);
 }

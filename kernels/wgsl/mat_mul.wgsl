@@ -33,6 +33,9 @@ const B_BY_DEPTH: bool = ${B_BY_DEPTH};
 var<private> start: vec2<u32>;
 var<private> first_row: u32;
 var<private> first_column: u32;
+// The product, and the first of the four columns that this invocation puts.
+var<private> product: u32;
+var<private> first_put: u32;
 
 fn entry_a(row: u32, k: u32) -> f32 {
     if row < p.rows && k < p.depth {
@@ -67,6 +70,16 @@ fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
     return mat4x4<f32>(columns_b(at, k), columns_b(at, k + 1u), columns_b(at, k + 2u), columns_b(at, k + 3u));
 }
 
+fn put(row: u32, sum: vec4<f32>) {
+    let line = first_row + row;
+    for (var j = 0u; j < 4u; j++) {
+        let column = first_put + j;
+        if line < p.rows && column < p.columns {
+            y[(product * p.rows + line) * p.columns + column] = sum[j];
+        }
+    }
+}
+
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -79,18 +92,9 @@ fn main(
     }
     first_row = block % p.row_blocks * BM;
     first_column = block / p.row_blocks % p.column_blocks * BN;
-    let product = block / p.row_blocks / p.column_blocks;
+    product = block / p.row_blocks / p.column_blocks;
+    first_put = first_column + put_column(tid);
     start = starts[product];
-    let sums = multiply(tid, p.depth);
-    for (var r = 0u; r < TM; r++) {
-        let row = first_row + block_row(tid, r);
-        for (var g = 0u; g < GROUPS_N; g++) {
-            for (var j = 0u; j < 4u; j++) {
-                let column = first_column + block_column(tid, g) + j;
-                if row < p.rows && column < p.columns {
-                    y[(product * p.rows + row) * p.columns + column] = sums[r * GROUPS_N + g][j];
-                }
-            }
-        }
-    }
+    var sums = multiply(tid, p.depth);
+    put_all(tid, &sums);
 }

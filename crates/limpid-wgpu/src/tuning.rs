@@ -29,7 +29,8 @@ impl Tile {
     /// Bytes of workgroup memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.depth * (self.rows + self.columns) * 4 + self.rows * self.columns / 8
+        let staged = self.rows / self.per_row * self.columns;
+        4 * (self.depth * (self.rows + self.columns) + staged) + self.rows * self.columns / 8
     }
 
     /// Whether kernels can be made of it within WebGPU's guaranteed limits.
@@ -95,7 +96,7 @@ impl Tuning {
             },
             AdapterClass::Software => Self {
                 large: tile(64, 64, 16, 8, 8),
-                small: tile(64, 64, 16, 8, 8),
+                small: tile(32, 64, 16, 4, 8),
                 fill: 0,
                 submission: 20_000_000_000,
             },

@@ -13,7 +13,11 @@ override MASK_MUL: bool = false;
 // The bits of a block, a row after the other.
 var<workgroup> mask_words: array<atomic<u32>, BM * BN / 32u>;
 
+// The first column that this invocation puts.
+var<private> put_first: u32;
+
 fn clear_mask(tid: u32) {
+    put_first = put_column(tid);
     if STORE_MASK {
         for (var i = tid; i < BM * BN / 32u; i += INVOCATIONS) {
             atomicStore(&mask_words[i], 0u);
@@ -44,10 +48,10 @@ fn inside(v: f32) -> u32 {
     return select(0u, 1u, p.mask_low < v && v < p.mask_high);
 }
 
-// Notes four bits at a row and the first of four columns of the block.
-fn note_mask(row: u32, column: u32, bits: u32) {
+// Notes the bits of the four columns that this invocation puts of a row.
+fn note_mask(row: u32, bits: u32) {
     if STORE_MASK && bits != 0u {
-        atomicOr(&mask_words[row * (BN / 32u) + column / 32u], bits << (column % 32u));
+        atomicOr(&mask_words[row * (BN / 32u) + put_first / 32u], bits << (put_first % 32u));
     }
 }
 

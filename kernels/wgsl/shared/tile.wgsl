@@ -1,17 +1,20 @@
 // A matrix product by blocks: a workgroup computes BM x BN outputs, BK
 // products at a time. Both operands' parts lie in workgroup memory, depth by
 // depth, so that an invocation reads its rows and columns as vectors; it keeps
-// TM x TN sums in registers, in groups of four rows and columns, neighbours
-// having neighbouring groups, so that stores of a row are contiguous.
+// TM x TN sums in registers. Each output is one sum in the order of the depth,
+// whatever the block.
 //
-// Each output is one sum in the order of the depth, whatever the block.
+// The sums go through workgroup memory once more, a row of each invocation at a
+// time: so neighbours store neighbours, and what is done to an output before it
+// is stored stands once in the compiled code and not once for each register.
 //
 // The kernel declares
 //   const A_BY_DEPTH, B_BY_DEPTH: bool   whether neighbours in memory differ in depth
 //   fn fetch_a(row: u32, k: u32) -> mat4x4<f32>       column c: four rows from `row` of
 //   fn fetch_b(column: u32, k: u32) -> mat4x4<f32>    the block on, at depth k + c
-// which return zeros where there is nothing. An invocation always fetches the
-// same columns.
+//   fn put(row: u32, v: vec4<f32>)                    stores four columns of a row
+// Fetches return zeros where there is nothing. An invocation always fetches the
+// same columns, and always puts those from `put_column(tid)` on.
 
 #include "shared/grid.wgsl"
 #parameter BM = 64
@@ -39,17 +42,15 @@ alias Sums = array<vec4<f32>, TM * GROUPS_N>;
 var<workgroup> tile_a: array<Tile, BK * BM / 4u>;
 var<workgroup> tile_b: array<Tile, BK * BN / 4u>;
 
-// The row, within the block, of an invocation's row `r`.
-fn block_row(tid: u32, r: u32) -> u32 {
-    return (r / 4u) * (BM / GROUPS_M) + (tid / ACROSS) * 4u + r % 4u;
+// Row `r` of every invocation.
+var<workgroup> staged: array<vec4<f32>, BM / TM * BN / 4u>;
+
+// The first of the columns that an invocation puts.
+fn put_column(tid: u32) -> u32 {
+    return tid % (BN / 4u) * 4u;
 }
 
-// The first column, within the block, of an invocation's group `g`.
-fn block_column(tid: u32, g: u32) -> u32 {
-    return g * (BN / GROUPS_N) + (tid % ACROSS) * 4u;
-}
-
-// The columns that an invocation fetches.
+// The first of the columns that an invocation fetches.
 fn fetched_column(tid: u32) -> u32 {
     return select(tid % (BN / 4u), tid / (BK / 4u), B_BY_DEPTH) * 4u;
 }
@@ -97,4 +98,26 @@ fn multiply(tid: u32, depth: u32) -> Sums {
         workgroupBarrier();
     }
     return sums;
+}
+
+// Puts a block's sums.
+fn put_all(tid: u32, sums: ptr<function, Sums>) {
+    let tx = tid % ACROSS;
+    let ty = tid / ACROSS;
+    for (var r = 0u; r < TM; r++) {
+        // Registers have no index that is computed.
+        for (var q = 0u; q < TM; q++) {
+            if q == r {
+                for (var g = 0u; g < GROUPS_N; g++) {
+                    staged[ty * (BN / 4u) + g * (BN / 4u / GROUPS_N) + tx] = (*sums)[q * GROUPS_N + g];
+                }
+            }
+        }
+        workgroupBarrier();
+        for (var i = tid; i < BM / TM * (BN / 4u); i += INVOCATIONS) {
+            let row = r / 4u * (BM / GROUPS_M) + i / (BN / 4u) * 4u + r % 4u;
+            put(row, staged[i]);
+        }
+        workgroupBarrier();
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usi
         ..
     } = tuning.large;
     let blocks = products * rows.div_ceil(r) * columns.div_ceil(c);
-    match blocks < tuning.fill {
+    match blocks < tuning.fill || rows <= tuning.small.rows {
         true => tuning.small,
         false => tuning.large,
     }
