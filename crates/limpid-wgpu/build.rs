@@ -19,7 +19,10 @@ fn main() {
             std::fs::write(out.join("kernels.rs"), text).expect("the folder of a build script");
         }
         Err(e) => {
-            println!("cargo::error=kernels/wgsl: {}", e.replace('\n', "\ncargo::error="));
+            println!(
+                "cargo::error=kernels/wgsl: {}",
+                e.replace('\n', "\ncargo::error=")
+            );
             std::process::exit(1);
         }
     }

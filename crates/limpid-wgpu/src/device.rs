@@ -97,7 +97,7 @@ impl WgpuDevice {
             });
         }
         let tuning = options.tuning.unwrap_or_else(|| Tuning::of(info.class));
-        if !tuning.large.is_sound() || !tuning.small.is_sound() {
+        if !tuning.tiles().iter().all(|t| t.is_sound()) {
             return Err(DeviceError::Unsupported {
                 device: "wgpu",
                 op: "MatMul",

@@ -76,6 +76,13 @@ pub(crate) enum Slot {
     Missing,
 }
 
+impl Slot {
+    /// An input that need not be there.
+    pub(crate) fn optional(input: Option<usize>) -> Self {
+        input.map_or(Self::Missing, Self::Input)
+    }
+}
+
 /// One launch of a kernel.
 #[derive(Clone)]
 pub(crate) struct Dispatch {

@@ -64,6 +64,8 @@ pub struct Tuning {
     pub large: Tile,
     /// For products too small to fill the device with large tiles.
     pub small: Tile,
+    /// For products of a few rows: the gradient of a picture has three.
+    pub narrow: Tile,
     /// Blocks below which the small tile is taken.
     pub fill: usize,
     /// Floating-point operations of one submission: what no driver takes for a hang.
@@ -71,6 +73,12 @@ pub struct Tuning {
 }
 
 impl Tuning {
+    /// The tiles.
+    #[must_use]
+    pub fn tiles(&self) -> [Tile; 3] {
+        [self.large, self.small, self.narrow]
+    }
+
     /// The table, from public data of such devices; `docs/gpu.md` says why.
     #[must_use]
     pub fn of(class: AdapterClass) -> Self {
@@ -81,22 +89,26 @@ impl Tuning {
             per_row,
             per_column,
         };
+        let narrow = tile(4, 256, 8, 4, 4);
         match class {
             AdapterClass::Discrete => Self {
                 large: tile(64, 128, 8, 8, 8),
                 small: tile(32, 64, 16, 4, 4),
+                narrow,
                 fill: 256,
                 submission: 500_000_000_000,
             },
             AdapterClass::Integrated => Self {
                 large: tile(64, 64, 16, 4, 8),
                 small: tile(32, 32, 16, 4, 4),
+                narrow,
                 fill: 64,
                 submission: 100_000_000_000,
             },
             AdapterClass::Software => Self {
                 large: tile(64, 64, 16, 8, 8),
                 small: tile(32, 64, 16, 4, 8),
+                narrow,
                 fill: 0,
                 submission: 20_000_000_000,
             },

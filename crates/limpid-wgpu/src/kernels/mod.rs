@@ -2,7 +2,9 @@
 //! `kernels/wgsl` that it launches.
 
 pub(crate) mod conv;
+mod depthwise;
 pub(crate) mod gemm;
 pub(crate) mod mask;
 pub(crate) mod mat_mul;
 mod product;
+mod taps;

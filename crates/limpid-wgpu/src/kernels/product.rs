@@ -20,6 +20,9 @@ pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usi
         ..
     } = tuning.large;
     let blocks = products * rows.div_ceil(r) * columns.div_ceil(c);
+    if rows <= tuning.narrow.rows {
+        return tuning.narrow;
+    }
     match blocks < tuning.fill || rows <= tuning.small.rows {
         true => tuning.small,
         false => tuning.large,
