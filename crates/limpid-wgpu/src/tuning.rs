@@ -66,6 +66,8 @@ pub struct Tuning {
     pub small: Tile,
     /// For products of a few rows: the gradient of a picture has three.
     pub narrow: Tile,
+    /// Whether windows of 3 x 3 take fewer products by Winograd's transforms.
+    pub winograd: bool,
     /// Blocks below which the small tile is taken.
     pub fill: usize,
     /// Floating-point operations of one submission: what no driver takes for a hang.
@@ -95,6 +97,7 @@ impl Tuning {
                 large: tile(64, 128, 8, 8, 8),
                 small: tile(32, 64, 16, 4, 4),
                 narrow,
+                winograd: true,
                 fill: 256,
                 submission: 500_000_000_000,
             },
@@ -102,6 +105,7 @@ impl Tuning {
                 large: tile(64, 64, 16, 4, 8),
                 small: tile(32, 32, 16, 4, 4),
                 narrow,
+                winograd: true,
                 fill: 64,
                 submission: 100_000_000_000,
             },
@@ -109,6 +113,7 @@ impl Tuning {
                 large: tile(64, 64, 16, 8, 8),
                 small: tile(32, 64, 16, 4, 8),
                 narrow,
+                winograd: true,
                 fill: 0,
                 submission: 20_000_000_000,
             },

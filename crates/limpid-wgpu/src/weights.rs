@@ -3,6 +3,7 @@
 
 use crate::gather::Gather;
 use crate::gpu::{Gpu, lock};
+use crate::kernels::winograd;
 use crate::layout::Stored;
 use limpid_device::DeviceError;
 use limpid_graph::Constant;
@@ -21,7 +22,7 @@ pub(crate) enum Weights {
         constant: Constant,
         gather: Arc<Gather>,
         factor: Option<(Constant, usize)>,
-        stored: Stored,
+        form: Form,
     },
     /// A constant as it is.
     Plain(Constant),
@@ -33,6 +34,22 @@ pub(crate) enum Weights {
     },
 }
 
+/// What packed numbers become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// Numbers of this type.
+    Plain(Stored),
+    /// Windows of 3 x 3, one after the other, evaluated at Winograd's points:
+    /// `[point, window]`. A flipped window is read from its end.
+    Winograd { flipped: bool },
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self::Plain(Stored::F32)
+    }
+}
+
 impl Weights {
     pub(crate) fn table(words: Vec<u32>) -> Self {
         Self::Table(Arc::new(words))
@@ -40,15 +57,6 @@ impl Weights {
 
     pub(crate) fn floats(values: &[f32]) -> Self {
         Self::table(values.iter().map(|v| v.to_bits()).collect())
-    }
-
-    pub(crate) fn packed(constant: &Constant, gather: Gather) -> Self {
-        Self::Packed {
-            constant: constant.clone(),
-            gather: Arc::new(gather),
-            factor: None,
-            stored: Stored::F32,
-        }
     }
 
     fn key(&self) -> Key {
@@ -59,12 +67,12 @@ impl Weights {
                 constant,
                 gather,
                 factor,
-                stored,
+                form,
             } => Key::Packed(
                 constant.address(),
                 Arc::clone(gather),
                 factor.as_ref().map(|(f, line)| (f.address(), *line)),
-                *stored,
+                *form,
             ),
             Self::Computed { name, from, .. } => Key::Computed(name, from.address()),
         }
@@ -95,7 +103,7 @@ impl Weights {
                 constant,
                 gather,
                 factor,
-                stored,
+                form,
             } => {
                 let source = constant.load()?;
                 let packed = match factor {
@@ -107,9 +115,10 @@ impl Weights {
                         gather.apply(&scaled.collect::<Vec<_>>())
                     }
                 };
-                match stored {
-                    Stored::F32 => of(&packed),
-                    Stored::F16 => {
+                match form {
+                    Form::Plain(Stored::F32) => of(&packed),
+                    Form::Winograd { flipped } => of(&winograd::weights(&packed, *flipped)),
+                    Form::Plain(Stored::F16) => {
                         let half = packed.iter().map(|v| half::f16::from_f32(*v));
                         bytemuck::cast_slice(&half.collect::<Vec<_>>()).to_vec()
                     }
@@ -123,7 +132,7 @@ impl Weights {
 enum Key {
     Table(Arc<Vec<u32>>),
     Plain(usize),
-    Packed(usize, Arc<Gather>, Option<(usize, usize)>, Stored),
+    Packed(usize, Arc<Gather>, Option<(usize, usize)>, Form),
     Computed(&'static str, usize),
 }
 

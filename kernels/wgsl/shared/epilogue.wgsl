@@ -1,14 +1,11 @@
-// What is done to a block of products before it is stored, by rows that are
-// lines of a mask and columns that are its bits: addition, clipping, and the
-// mask, which is stored or multiplied by.
+// What is done to a block of outputs whose rows are lines of a mask and whose
+// columns are its bits: finish.wgsl, and the mask is stored.
 //
-// The kernel declares `p` with the bounds and the mask's words of a line, and
-// the buffers `added` and `mask`.
+// The kernel also declares BM, BN, INVOCATIONS and `put_column(tid)`.
 
-override ADD: bool = false;
-override CLIP: bool = false;
+#include "shared/finish.wgsl"
+
 override STORE_MASK: bool = false;
-override MASK_MUL: bool = false;
 
 // The bits of a block, a row after the other.
 var<workgroup> mask_words: array<atomic<u32>, BM * BN / 32u>;
@@ -24,23 +21,6 @@ fn clear_mask(tid: u32) {
         }
         workgroupBarrier();
     }
-}
-
-// The output at `at`, which is bit `bit` of line `line`, from its sum.
-fn finish(sum: f32, at: u32, line: u32, bit: u32) -> f32 {
-    var v = sum;
-    if ADD {
-        v += f32(added[at]);
-    }
-    if CLIP {
-        // Comparisons keep what is not a number.
-        v = select(v, p.clip_low, v < p.clip_low);
-        v = select(v, p.clip_high, v > p.clip_high);
-    }
-    if MASK_MUL {
-        v = select(0.0, v, (mask[line * p.line_words + bit / 32u] >> (bit % 32u) & 1u) == 1u);
-    }
-    return v;
 }
 
 // Whether the mask of an output is set.

@@ -1,6 +1,6 @@
-use super::depthwise;
 use super::product::{Finish, Packed, access, tile, tiled};
 use super::taps::Phase;
+use super::{depthwise, winograd};
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::tuning::Tile;
@@ -9,14 +9,15 @@ use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
 
 /// A convolution.
 pub(crate) fn conv(op: &Conv, s: &Signature<'_>, profile: &Profile) -> Kernel {
-    let (x, weight) = (s.shape(0), s.shape(1));
+    let (x, weight, out) = (s.shape(0), s.shape(1), s.output());
     let own = s.inputs.len() - op.epilogue.inputs();
     let biased = own - usize::from(op.scaled) == 3;
     let rows = weight[0] / op.groups;
     let convolution = Convolution {
         s,
+        profile,
         transposed: false,
-        tile: tile(profile, op.groups, rows, s.output()[2] * s.output()[3]),
+        tile: tile(profile, op.groups, rows, out[0] * out[2] * out[3]),
         groups: op.groups,
         rows,
         channels: weight[1],
@@ -26,7 +27,7 @@ pub(crate) fn conv(op: &Conv, s: &Signature<'_>, profile: &Profile) -> Kernel {
         own,
         epilogue: op.epilogue,
     };
-    convolution.kernel(&[Phase::of_conv(op, x, weight, s.output())])
+    convolution.kernel(&[Phase::of_conv(op, x, weight, out)])
 }
 
 /// A transposed convolution: a phase for each position between strides.
@@ -35,9 +36,10 @@ pub(crate) fn transpose(op: &ConvTranspose, s: &Signature<'_>, profile: &Profile
     let own = s.inputs.len() - op.epilogue.inputs();
     let biased = own - usize::from(op.scaled) == 3;
     let line: usize = weight[1..].iter().product();
-    let pixels = (out[2] * out[3]).div_ceil(op.strides[0] * op.strides[1]);
+    let pixels = out[0] * (out[2] * out[3]).div_ceil(op.strides[0] * op.strides[1]);
     let convolution = Convolution {
         s,
+        profile,
         transposed: true,
         tile: tile(profile, op.groups, weight[1], pixels),
         groups: op.groups,
@@ -55,24 +57,30 @@ pub(crate) fn transpose(op: &ConvTranspose, s: &Signature<'_>, profile: &Profile
 /// What the phases of a convolution share.
 pub(super) struct Convolution<'a> {
     pub(super) s: &'a Signature<'a>,
-    transposed: bool,
+    pub(super) profile: &'a Profile,
+    pub(super) transposed: bool,
     tile: Tile,
-    groups: usize,
+    pub(super) groups: usize,
     /// Output and input channels of a group.
     pub(super) rows: usize,
-    channels: usize,
+    pub(super) channels: usize,
     pub(super) bias: Option<usize>,
     /// The input with a factor for each output channel.
     pub(super) factor: Option<usize>,
     /// The input with a factor for each of the weight's lines, and their length.
-    scale: Option<(usize, usize)>,
+    pub(super) scale: Option<(usize, usize)>,
     /// Inputs before the epilogue's.
-    own: usize,
-    epilogue: Epilogue,
+    pub(super) own: usize,
+    pub(super) epilogue: Epilogue,
 }
 
 impl Convolution<'_> {
     fn kernel(self, phases: &[Phase]) -> Kernel {
+        if let [phase] = phases
+            && let Some(kernel) = winograd::kernel(&self, phase)
+        {
+            return kernel;
+        }
         let depthwise = self.channels == 1 && (self.rows == 1 || !self.transposed);
         let contiguous = phases.iter().all(|p| p.out_step == [1, 1]);
         let mut workspace = 0;

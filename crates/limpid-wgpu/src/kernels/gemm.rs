@@ -11,8 +11,7 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
     let length = x[x.len() - 1];
     let rows: usize = x[..x.len() - 1].iter().product();
     let columns = b[usize::from(!op.trans_b)];
-    // An image's rows: a tile must not depend on how many images there are.
-    let tile = tile(profile, 1, rows / x[0], columns);
+    let tile = tile(profile, 1, rows, columns);
     let depth = length.next_multiple_of(tile.depth);
     let (column, row) = match op.trans_b {
         true => (length, 1),

@@ -8,3 +8,4 @@ pub(crate) mod mask;
 pub(crate) mod mat_mul;
 mod product;
 mod taps;
+pub(crate) mod winograd;

@@ -6,12 +6,12 @@ use crate::gather::Gather;
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::layout::MaskShape;
 use crate::tuning::Tile;
-use crate::weights::Weights;
+use crate::weights::{Form, Weights};
 use limpid_graph::ops::{Clip, Epilogue};
 use std::ops::Range;
+use std::sync::Arc;
 
-/// The tile for `products` products of `rows` x `columns`, chosen without
-/// regard to how many images there are.
+/// The tile for `products` products of `rows` x `columns`.
 pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usize) -> Tile {
     let tuning = &profile.tuning;
     let Tile {
@@ -58,25 +58,7 @@ impl Packed {
         factor: Option<(usize, usize)>,
         start: usize,
     ) -> Self {
-        let constant_factor = match factor {
-            Some((i, line)) => s.constants[i].map(|c| Some((c.clone(), line))),
-            None => Some(None),
-        };
-        if let (Some(constant), Some(factor)) = (s.constants[input], constant_factor) {
-            let weights = match Weights::packed(constant, gather) {
-                Weights::Packed {
-                    constant,
-                    gather,
-                    stored,
-                    ..
-                } => Weights::Packed {
-                    constant,
-                    gather,
-                    factor,
-                    stored,
-                },
-                other => other,
-            };
+        if let Some(weights) = constant(s, input, &gather, factor, Form::default()) {
             return Self {
                 slot: Slot::Weights(weights),
                 launch: None,
@@ -92,6 +74,26 @@ impl Packed {
             workspace: bytes.next_multiple_of(256),
         }
     }
+}
+
+/// Input `input`, packed on the host, if it is a constant.
+pub(crate) fn constant(
+    s: &Signature<'_>,
+    input: usize,
+    gather: &Gather,
+    factor: Option<(usize, usize)>,
+    form: Form,
+) -> Option<Weights> {
+    let factor = match factor {
+        Some((i, line)) => Some((s.constants[i]?.clone(), line)),
+        None => None,
+    };
+    Some(Weights::Packed {
+        constant: s.constants[input]?.clone(),
+        gather: Arc::new(gather.clone()),
+        factor,
+        form,
+    })
 }
 
 /// An epilogue as launches see it.
@@ -156,13 +158,17 @@ impl Finish {
         finish
     }
 
-    /// Sets the switches of `shared/epilogue.wgsl`.
+    /// Sets the switches of `shared/finish.wgsl` and, where it is asked for, that
+    /// of `shared/epilogue.wgsl`.
     pub(crate) fn switches(&self, dispatch: Dispatch) -> Dispatch {
-        dispatch
+        let dispatch = dispatch
             .switch("ADD", self.epilogue.add)
             .switch("CLIP", self.epilogue.clip.is_some())
-            .switch("STORE_MASK", self.epilogue.store_mask.is_some())
-            .switch("MASK_MUL", self.epilogue.mask_mul)
+            .switch("MASK_MUL", self.epilogue.mask_mul);
+        match self.epilogue.store_mask {
+            Some(_) => dispatch.switch("STORE_MASK", true),
+            None => dispatch,
+        }
     }
 
     /// Appends a mask's words of a line and the bounds.
