@@ -14,6 +14,8 @@
 #variant Y = f32 | f16
 // Weights that a launch packs lie in the arena.
 #variant WEIGHTS = read | read_write
+// How the input is read.
+#variant FETCH = pixels | vectors
 #include "shared/tile.wgsl"
 
 struct Params {
@@ -55,7 +57,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> taps: array<vec4<i32>>;
 @group(0) @binding(3) var<storage, read_write> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> factor: array<f32>;
-@group(0) @binding(5) var<storage, read_write> x: array<${X}>;
+#include "shared/fetch_${FETCH}.wgsl"
 @group(0) @binding(6) var<storage, read_write> added: array<${Y}>;
 @group(0) @binding(7) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(8) var<storage, read_write> y: array<${Y}>;
@@ -78,8 +80,9 @@ var<private> column_at: vec4<i32>;
 var<private> column_y: vec4<i32>;
 var<private> column_x: vec4<i32>;
 
-// Where the four columns that this invocation puts lie in the output's first
-// channel, and their bits.
+// The columns that this invocation puts: the first, where they lie in the
+// output's first channel, and their bits.
+var<private> put_first: u32;
 var<private> put_at: vec4<u32>;
 var<private> put_bit: vec4<u32>;
 var<private> put_valid: vec4<bool>;
@@ -97,27 +100,6 @@ fn fetch_a(row: u32, k: u32) -> mat4x4<f32> {
     );
 }
 
-fn pixel(at: i32, row: i32, column: i32, tap: vec4<i32>) -> f32 {
-    let outside = u32(row + tap.y) >= p.in_height || u32(column + tap.z) >= p.in_width;
-    if outside {
-        return 0.0;
-    }
-    return f32(x[u32(at + tap.x)]);
-}
-
-fn pixels(tap: vec4<i32>) -> vec4<f32> {
-    return vec4<f32>(
-        pixel(column_at.x, column_y.x, column_x.x, tap),
-        pixel(column_at.y, column_y.y, column_x.y, tap),
-        pixel(column_at.z, column_y.z, column_x.z, tap),
-        pixel(column_at.w, column_y.w, column_x.w, tap),
-    );
-}
-
-fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(pixels(taps[k]), pixels(taps[k + 1u]), pixels(taps[k + 2u]), pixels(taps[k + 3u]));
-}
-
 fn put(row: u32, sum: vec4<f32>) {
     if first_row + row >= p.rows {
         return;
@@ -130,16 +112,14 @@ fn put(row: u32, sum: vec4<f32>) {
     if BIAS {
         v += bias[channel];
     }
-    var bits = 0u;
     for (var j = 0u; j < 4u; j++) {
         if put_valid[j] {
             let at = channel * p.out_pixels + put_at[j];
             let out = finish(v[j], at, channel, put_bit[j]);
             y[at] = ${Y}(out);
-            bits |= inside(out) << j;
+            note_mask(row, put_first + j * (BN / 4u), out);
         }
     }
-    note_mask(row, bits);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -171,9 +151,9 @@ fn main(
         column_y[j] = select(OUTSIDE, in_y, column < p.columns);
         column_x[j] = in_x;
     }
-    let put = column_block * BN + put_column(tid);
+    put_first = put_column(tid, 0u);
     for (var j = 0u; j < 4u; j++) {
-        let column = put + j;
+        let column = column_block * BN + put_column(tid, j);
         let image = column / p.positions;
         let position = column % p.positions;
         let pixel = p.out_offset + position / p.width * p.out_step_y * p.out_width

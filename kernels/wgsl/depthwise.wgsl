@@ -71,10 +71,6 @@ struct Params {
 override BIAS: bool = false;
 override FACTOR: bool = false;
 
-fn put_column(tid: u32) -> u32 {
-    return tid % (BN / 4u) * 4u;
-}
-
 #include "shared/epilogue.wgsl"
 
 // The input at a row and a column of the plane that begins at `plane`.
@@ -116,7 +112,8 @@ fn main(
     clear_mask(tid);
     let line = tid / (BN / 4u);
     let channel = first_channel + line;
-    let first = first_column + put_column(tid);
+    let in_block = tid % (BN / 4u) * 4u;
+    let first = first_column + in_block;
     if channel < p.channels && first < p.columns {
         var image: vec4<u32>;
         var row: vec4<u32>;
@@ -155,17 +152,15 @@ fn main(
         if BIAS {
             sum += bias[channel];
         }
-        var bits = 0u;
         for (var j = 0u; j < 4u; j++) {
             if first + j < p.columns {
                 let pixel = p.out_offset + row[j] * p.out_step_y * p.out_width + column[j] * p.out_step_x;
                 let at = (image[j] * p.channels + channel) * p.out_pixels + pixel;
                 let out = finish(sum[j], at, channel, image[j] * p.out_pixels + pixel);
                 y[at] = ${Y}(out);
-                bits |= inside(out) << j;
+                note_mask(line, in_block + j, out);
             }
         }
-        note_mask(line, bits);
     }
     store_mask(tid, first_channel, p.channels - min(p.channels, first_channel), first_column);
 }

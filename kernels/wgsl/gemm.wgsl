@@ -5,6 +5,8 @@
 #variant Y = f32 | f16
 // Weights that a launch packs lie in the arena.
 #variant WEIGHTS = read | read_write
+// How rows are read.
+#variant ROWS = scalars | vectors
 #include "shared/tile.wgsl"
 
 struct Params {
@@ -28,7 +30,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<Tile>;
 @group(0) @binding(2) var<storage, read_write> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> x: array<${X}>;
+#include "shared/rows_${ROWS}.wgsl"
 @group(0) @binding(4) var<storage, read_write> added: array<${Y}>;
 @group(0) @binding(5) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(6) var<storage, read_write> y: array<${Y}>;
@@ -42,19 +44,9 @@ const B_BY_DEPTH: bool = false;
 
 var<private> first_row: u32;
 var<private> block_weights: u32;
-// The first of the four columns that this invocation puts.
+// The block's first column, and the first of those that this invocation puts.
+var<private> first_column: u32;
 var<private> first_put: u32;
-
-fn entry(row: u32, k: u32) -> f32 {
-    if row < p.rows && k < p.length {
-        return f32(x[row * p.length + k]);
-    }
-    return 0.0;
-}
-
-fn entries(row: u32, k: u32) -> vec4<f32> {
-    return vec4<f32>(entry(row, k), entry(row, k + 1u), entry(row, k + 2u), entry(row, k + 3u));
-}
 
 fn fetch_a(row: u32, k: u32) -> mat4x4<f32> {
     let at = first_row + row;
@@ -76,9 +68,8 @@ fn put(row: u32, sum: vec4<f32>) {
     if line >= p.rows {
         return;
     }
-    var bits = 0u;
     for (var j = 0u; j < 4u; j++) {
-        let column = first_put + j;
+        let column = first_column + first_put + j * (BN / 4u);
         if column < p.columns {
             var v = sum[j];
             if BIAS {
@@ -87,10 +78,9 @@ fn put(row: u32, sum: vec4<f32>) {
             let at = line * p.columns + column;
             let out = finish(v, at, line, column);
             y[at] = ${Y}(out);
-            bits |= inside(out) << j;
+            note_mask(row, first_put + j * (BN / 4u), out);
         }
     }
-    note_mask(row, bits);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -106,8 +96,8 @@ fn main(
     first_row = block % p.row_blocks * BM;
     let column_block = block / p.row_blocks;
     block_weights = column_block * p.depth * (BN / 4u);
-    let first_column = p.first_column + column_block * BN;
-    first_put = first_column + put_column(tid);
+    first_column = p.first_column + column_block * BN;
+    first_put = put_column(tid, 0u);
     clear_mask(tid);
     var sums = multiply(tid, p.depth);
     put_all(tid, &sums);

@@ -33,7 +33,7 @@ const B_BY_DEPTH: bool = ${B_BY_DEPTH};
 var<private> start: vec2<u32>;
 var<private> first_row: u32;
 var<private> first_column: u32;
-// The product, and the first of the four columns that this invocation puts.
+// The product, and the first of the columns that this invocation puts.
 var<private> product: u32;
 var<private> first_put: u32;
 
@@ -73,7 +73,7 @@ fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
 fn put(row: u32, sum: vec4<f32>) {
     let line = first_row + row;
     for (var j = 0u; j < 4u; j++) {
-        let column = first_put + j;
+        let column = first_put + j * (BN / 4u);
         if line < p.rows && column < p.columns {
             y[(product * p.rows + line) * p.columns + column] = sum[j];
         }
@@ -93,7 +93,7 @@ fn main(
     first_row = block % p.row_blocks * BM;
     first_column = block / p.row_blocks % p.column_blocks * BN;
     product = block / p.row_blocks / p.column_blocks;
-    first_put = first_column + put_column(tid);
+    first_put = first_column + put_column(tid, 0u);
     start = starts[product];
     var sums = multiply(tid, p.depth);
     put_all(tid, &sums);

@@ -1,7 +1,7 @@
 // What is done to a block of outputs whose rows are lines of a mask and whose
 // columns are its bits: finish.wgsl, and the mask is stored.
 //
-// The kernel also declares BM, BN, INVOCATIONS and `put_column(tid)`.
+// The kernel also declares BM, BN and INVOCATIONS.
 
 #include "shared/finish.wgsl"
 
@@ -10,11 +10,7 @@ override STORE_MASK: bool = false;
 // The bits of a block, a row after the other.
 var<workgroup> mask_words: array<atomic<u32>, BM * BN / 32u>;
 
-// The first column that this invocation puts.
-var<private> put_first: u32;
-
 fn clear_mask(tid: u32) {
-    put_first = put_column(tid);
     if STORE_MASK {
         for (var i = tid; i < BM * BN / 32u; i += INVOCATIONS) {
             atomicStore(&mask_words[i], 0u);
@@ -23,15 +19,10 @@ fn clear_mask(tid: u32) {
     }
 }
 
-// Whether the mask of an output is set.
-fn inside(v: f32) -> u32 {
-    return select(0u, 1u, p.mask_low < v && v < p.mask_high);
-}
-
-// Notes the bits of the four columns that this invocation puts of a row.
-fn note_mask(row: u32, bits: u32) {
-    if STORE_MASK && bits != 0u {
-        atomicOr(&mask_words[row * (BN / 32u) + put_first / 32u], bits << (put_first % 32u));
+// Notes the bit of an output at a row and a column of the block.
+fn note_mask(row: u32, column: u32, v: f32) {
+    if STORE_MASK && p.mask_low < v && v < p.mask_high {
+        atomicOr(&mask_words[row * (BN / 32u) + column / 32u], 1u << (column % 32u));
     }
 }
 

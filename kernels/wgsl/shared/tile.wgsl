@@ -12,9 +12,9 @@
 //   const A_BY_DEPTH, B_BY_DEPTH: bool   whether neighbours in memory differ in depth
 //   fn fetch_a(row: u32, k: u32) -> mat4x4<f32>       column c: four rows from `row` of
 //   fn fetch_b(column: u32, k: u32) -> mat4x4<f32>    the block on, at depth k + c
-//   fn put(row: u32, v: vec4<f32>)                    stores four columns of a row
+//   fn put(row: u32, v: vec4<f32>)                    stores four outputs of a row
 // Fetches return zeros where there is nothing. An invocation always fetches the
-// same columns, and always puts those from `put_column(tid)` on.
+// same columns, and always puts `put_column(tid, 0)` to `put_column(tid, 3)`.
 
 #include "shared/grid.wgsl"
 #parameter BM = 64
@@ -45,9 +45,9 @@ var<workgroup> tile_b: array<Tile, BK * BN / 4u>;
 // Row `r` of every invocation.
 var<workgroup> staged: array<vec4<f32>, BM / TM * BN / 4u>;
 
-// The first of the columns that an invocation puts.
-fn put_column(tid: u32) -> u32 {
-    return tid % (BN / 4u) * 4u;
+// The columns that an invocation puts: neighbours put neighbours.
+fn put_column(tid: u32, j: u32) -> u32 {
+    return tid % (BN / 4u) + j * (BN / 4u);
 }
 
 // The first of the columns that an invocation fetches.
@@ -116,7 +116,13 @@ fn put_all(tid: u32, sums: ptr<function, Sums>) {
         workgroupBarrier();
         for (var i = tid; i < BM / TM * (BN / 4u); i += INVOCATIONS) {
             let row = r / 4u * (BM / GROUPS_M) + i / (BN / 4u) * 4u + r % 4u;
-            put(row, staged[i]);
+            let at = i / (BN / 4u) * BN;
+            var v: vec4<f32>;
+            for (var j = 0u; j < 4u; j++) {
+                let place = at + put_column(tid, j);
+                v[j] = staged[place / 4u][place % 4u];
+            }
+            put(row, v);
         }
         workgroupBarrier();
     }

@@ -200,7 +200,11 @@ impl Convolution<'_> {
         let row_blocks = self.rows.div_ceil(self.tile.rows);
         let column_blocks = columns.div_ceil(self.tile.columns);
         let depth = self.depth(phase);
+        let whole =
+            phase.count() == 1 && phase.in_step == [1, 1] && phase.positions == [x[2], x[3]];
+        let vectors = whole && phase.pixels().is_multiple_of(4);
         let dispatch = tiled("conv", self.tile)
+            .choose("FETCH", if vectors { "vectors" } else { "pixels" })
             .choose("X", s.reads[0].wgsl())
             .choose("Y", s.writes[0].wgsl())
             .choose("WEIGHTS", access(&weights))

@@ -31,7 +31,9 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
     for first in (0..column_blocks).step_by(most) {
         let blocks = most.min(column_blocks - first);
         let bytes = first as u64 * block_bytes..(first + blocks) as u64 * block_bytes;
+        let vectors = length.is_multiple_of(4);
         let dispatch = tiled("gemm", tile)
+            .choose("ROWS", if vectors { "vectors" } else { "scalars" })
             .choose("X", s.reads[0].wgsl())
             .choose("Y", s.writes[0].wgsl())
             .choose("WEIGHTS", access(&packed.slot))
