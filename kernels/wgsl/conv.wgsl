@@ -12,6 +12,7 @@
 
 #variant X = f32 | f16
 #variant Y = f32 | f16
+#variant ADDED = f32 | f16
 // Weights that a launch packs lie in the arena.
 #variant WEIGHTS = read | read_write
 // How the input is read.
@@ -58,7 +59,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> factor: array<f32>;
 #include "shared/fetch_${FETCH}.wgsl"
-@group(0) @binding(6) var<storage, read_write> added: array<${Y}>;
+@group(0) @binding(6) var<storage, read_write> added: array<${ADDED}>;
 @group(0) @binding(7) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(8) var<storage, read_write> y: array<${Y}>;
 

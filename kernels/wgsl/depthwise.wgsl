@@ -8,6 +8,7 @@
 
 #variant X = f32 | f16
 #variant Y = f32 | f16
+#variant ADDED = f32 | f16
 // Whether four outputs lie in one row, and taps are neighbours in it.
 #variant ROW = true | false
 #parameter BM = 1
@@ -64,7 +65,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(4) var<storage, read_write> x: array<${X}>;
-@group(0) @binding(5) var<storage, read_write> added: array<${Y}>;
+@group(0) @binding(5) var<storage, read_write> added: array<${ADDED}>;
 @group(0) @binding(6) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(7) var<storage, read_write> y: array<${Y}>;
 

@@ -3,6 +3,7 @@
 
 #variant X = f32 | f16
 #variant Y = f32 | f16
+#variant ADDED = f32 | f16
 // Weights that a launch packs lie in the arena.
 #variant WEIGHTS = read | read_write
 // How rows are read.
@@ -31,7 +32,7 @@ struct Params {
 @group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<Tile>;
 @group(0) @binding(2) var<storage, read_write> bias: array<f32>;
 #include "shared/rows_${ROWS}.wgsl"
-@group(0) @binding(4) var<storage, read_write> added: array<${Y}>;
+@group(0) @binding(4) var<storage, read_write> added: array<${ADDED}>;
 @group(0) @binding(5) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(6) var<storage, read_write> y: array<${Y}>;
 

@@ -3,6 +3,7 @@
 
 #include "shared/grid.wgsl"
 #variant Y = f32 | f16
+#variant ADDED = f32 | f16
 
 struct Params {
     base: u32,
@@ -25,7 +26,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(3) var<storage, read_write> x: array<f32>;
-@group(0) @binding(4) var<storage, read_write> added: array<${Y}>;
+@group(0) @binding(4) var<storage, read_write> added: array<${ADDED}>;
 @group(0) @binding(5) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(6) var<storage, read_write> y: array<${Y}>;
 

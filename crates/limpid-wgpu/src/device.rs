@@ -2,6 +2,7 @@ use crate::adapter::{Adapter, needed};
 use crate::arena::Arenas;
 use crate::executable::{Bound, Caches, WgpuExecutable};
 use crate::gpu::{Gpu, lock};
+use crate::half::halves;
 use crate::kernel::{Profile, Signature};
 use crate::layout::{MaskShape, Stored, storage_bytes};
 use crate::select::{select, unsupported};
@@ -138,7 +139,7 @@ impl WgpuDevice {
     /// Of what each value of a graph is made.
     fn stored(&self, graph: &Graph) -> Vec<Stored> {
         match self.half {
-            true => crate::select::halves(graph),
+            true => halves(graph),
             false => vec![Stored::F32; graph.values().len()],
         }
     }

@@ -40,9 +40,6 @@ pub(crate) struct Profile {
     pub(crate) binding: u64,
     /// Whether there are operations across a subgroup.
     pub(crate) subgroups: bool,
-    /// Whether kernels can use f16.
-    #[allow(dead_code)]
-    pub(crate) half: bool,
     pub(crate) tuning: Tuning,
 }
 
@@ -51,7 +48,6 @@ impl Profile {
         Self {
             binding: gpu.limits.max_storage_buffer_binding_size,
             subgroups: gpu.has(wgpu::Features::SUBGROUP),
-            half: gpu.has(wgpu::Features::SHADER_F16),
             tuning,
         }
     }

@@ -20,6 +20,7 @@ mod device;
 mod executable;
 mod gather;
 mod gpu;
+mod half;
 mod kernel;
 mod kernels;
 mod layout;

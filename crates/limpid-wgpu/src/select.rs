@@ -2,9 +2,8 @@
 
 use crate::kernel::{Kernel, Profile, Signature};
 use crate::kernels::{conv, gemm, mask, mat_mul};
-use crate::layout::Stored;
 use limpid_device::DeviceError;
-use limpid_graph::{Graph, Op};
+use limpid_graph::Op;
 
 /// The error of an operator that has no kernel.
 pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
@@ -13,11 +12,6 @@ pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
         op: op.name(),
         reason,
     }
-}
-
-/// Of what each value of a graph is made where f16 is asked for.
-pub(crate) fn halves(graph: &Graph) -> Vec<Stored> {
-    vec![Stored::F32; graph.values().len()]
 }
 
 /// The kernel of a node.

@@ -90,7 +90,7 @@ pub fn run(device: &dyn Device, mode: Mode, options: &Options) -> Report {
         Mode::Gradient => gradient_problems(),
         Mode::Perf => perf::problems(),
     };
-    if device.capabilities().precision == "bf16" {
+    if matches!(&*device.capabilities().precision, "bf16" | "f16") {
         problems = problems.iter().map(Problem::rounded).collect();
     }
     if let Some(filter) = &options.filter {

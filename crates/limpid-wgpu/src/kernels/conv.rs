@@ -3,6 +3,7 @@ use super::taps::Phase;
 use super::{depthwise, winograd};
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
+use crate::layout::Stored;
 use crate::tuning::Tile;
 use crate::weights::Weights;
 use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
@@ -93,7 +94,16 @@ impl Convolution<'_> {
             // A phase that no tap reaches has no weights.
             let one = match gather.elements() {
                 0 => None,
-                _ => Some(Packed::new(self.s, 1, gather, self.scale, workspace)),
+                _ => {
+                    let stored = if depthwise {
+                        Stored::F32
+                    } else {
+                        self.tile_type()
+                    };
+                    Some(Packed::new(
+                        self.s, 1, gather, self.scale, workspace, stored,
+                    ))
+                }
             };
             workspace += one.as_ref().map_or(0, |p| p.workspace);
             packed.push(one);
@@ -117,6 +127,15 @@ impl Convolution<'_> {
             (false, true) => "transposed convolution",
         };
         finish.kernel(name, dispatches, workspace)
+    }
+
+    /// Of what both operands are made in workgroup memory. Weights that a launch
+    /// packs are f32.
+    fn tile_type(&self) -> Stored {
+        match self.s.constants[1] {
+            Some(_) => self.s.reads[0],
+            None => Stored::F32,
+        }
     }
 
     /// The input channels of a group, with as many of zeros as the depth needs
@@ -205,6 +224,7 @@ impl Convolution<'_> {
         let vectors = whole && phase.pixels().is_multiple_of(4);
         let dispatch = tiled("conv", self.tile)
             .choose("FETCH", if vectors { "vectors" } else { "pixels" })
+            .choose("TILE", self.tile_type().wgsl())
             .choose("X", s.reads[0].wgsl())
             .choose("Y", s.writes[0].wgsl())
             .choose("WEIGHTS", access(&weights))

@@ -1,6 +1,7 @@
 use super::product::{Finish, Packed, access, part, tile, tiled};
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Kernel, Profile, Signature, Slot};
+use crate::layout::Stored;
 use limpid_graph::ops::Gemm;
 
 /// A fully connected layer: rows of x times a packed matrix. A matrix larger
@@ -22,7 +23,7 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
         offset: 0,
         axes: vec![blocks, Axis::padded(length, depth, row), inner],
     };
-    let packed = Packed::new(s, 1, gather, None, 0);
+    let packed = Packed::new(s, 1, gather, None, 0, Stored::F32);
     let finish = Finish::new(s, op.epilogue, own, true, packed.workspace);
     let (row_blocks, column_blocks) = (rows.div_ceil(tile.rows), columns.div_ceil(tile.columns));
     let block_bytes = (depth * tile.columns * 4) as u64;

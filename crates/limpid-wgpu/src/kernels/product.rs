@@ -4,7 +4,7 @@
 use super::mask;
 use crate::gather::Gather;
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
-use crate::layout::MaskShape;
+use crate::layout::{MaskShape, Stored};
 use crate::tuning::Tile;
 use crate::weights::{Form, Weights};
 use limpid_graph::ops::{Clip, Epilogue};
@@ -57,8 +57,9 @@ impl Packed {
         gather: Gather,
         factor: Option<(usize, usize)>,
         start: usize,
+        stored: Stored,
     ) -> Self {
-        if let Some(weights) = constant(s, input, &gather, factor, Form::default()) {
+        if let Some(weights) = constant(s, input, &gather, factor, Form::Plain(stored)) {
             return Self {
                 slot: Slot::Weights(weights),
                 launch: None,
@@ -101,6 +102,8 @@ pub(crate) struct Finish {
     epilogue: Epilogue,
     /// The operator's own inputs; the epilogue's follow.
     own: usize,
+    /// Of what the added input is made.
+    added: Stored,
     mask: MaskShape,
     /// Where the kernel stores, and what is done after it.
     output: Slot,
@@ -122,6 +125,10 @@ impl Finish {
         let mut finish = Self {
             epilogue,
             own,
+            added: match epilogue.add {
+                true => s.reads[own],
+                false => Stored::F32,
+            },
             mask: MaskShape::of(s.output()),
             output: Slot::Output(0),
             after: Vec::new(),
@@ -162,6 +169,7 @@ impl Finish {
     /// of `shared/epilogue.wgsl`.
     pub(crate) fn switches(&self, dispatch: Dispatch) -> Dispatch {
         let dispatch = dispatch
+            .choose("ADDED", self.added.wgsl())
             .switch("ADD", self.epilogue.add)
             .switch("CLIP", self.epilogue.clip.is_some())
             .switch("MASK_MUL", self.epilogue.mask_mul);
