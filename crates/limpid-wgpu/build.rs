@@ -62,21 +62,22 @@ fn table(root: &Path) -> Result<String, String> {
 
 /// Checks all variants of a kernel.
 fn validate(kernel: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
-    let default = assemble(kernel, read, &Choices::new())?;
-    let mut all = vec![Choices::new()];
-    for (name, values) in &default.variants {
-        let with = |c: &Choices, v: &String| {
-            let mut c = c.clone();
-            c.insert(name.clone(), v.clone());
-            c
-        };
-        all = all
-            .iter()
-            .flat_map(|c| values.iter().map(move |v| with(c, v)))
-            .collect();
-    }
-    for choices in all {
+    // A variant may bring in a file that declares others.
+    let mut open = vec![Choices::new()];
+    while let Some(choices) = open.pop() {
         let source = assemble(kernel, read, &choices)?;
+        let undecided = source
+            .variants
+            .iter()
+            .find(|(name, _)| !choices.contains_key(name));
+        if let Some((name, values)) = undecided {
+            for value in values {
+                let mut choices = choices.clone();
+                choices.insert(name.clone(), value.clone());
+                open.push(choices);
+            }
+            continue;
+        }
         let what = |e: String| format!("{kernel}.wgsl, {choices:?}: {e}");
         let module = naga::front::wgsl::parse_str(&source.text)
             .map_err(|e| what(e.emit_to_string(&source.text)))?;

@@ -53,7 +53,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<Tile>;
+@group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<vec4<${TILE}>>;
 // For each depth: its distance in the input, and that of rows and of columns.
 @group(0) @binding(2) var<storage, read> taps: array<vec4<i32>>;
 @group(0) @binding(3) var<storage, read_write> bias: array<f32>;
@@ -164,7 +164,6 @@ fn main(
         put_valid[j] = column < p.columns;
     }
     clear_mask(tid);
-    var sums = multiply(tid, p.depth);
-    put_all(tid, &sums);
+    product(tid, p.depth);
     store_mask(tid, first_channel + first_row, p.rows - first_row, column_block * BN);
 }

@@ -29,7 +29,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<Tile>;
+@group(0) @binding(1) var<storage, ${WEIGHTS}> weights: array<vec4<${TILE}>>;
 @group(0) @binding(2) var<storage, read_write> bias: array<f32>;
 #include "shared/rows_${ROWS}.wgsl"
 @group(0) @binding(4) var<storage, read_write> added: array<${ADDED}>;
@@ -100,7 +100,6 @@ fn main(
     first_column = p.first_column + column_block * BN;
     first_put = put_column(tid, 0u);
     clear_mask(tid);
-    var sums = multiply(tid, p.depth);
-    put_all(tid, &sums);
+    product(tid, p.depth);
     store_mask(tid, first_row, p.rows - first_row, first_column);
 }

@@ -34,7 +34,7 @@ var<private> start: vec2<u32>;
 var<private> first_row: u32;
 var<private> first_column: u32;
 // The product, and the first of the columns that this invocation puts.
-var<private> product: u32;
+var<private> product_at: u32;
 var<private> first_put: u32;
 
 fn entry_a(row: u32, k: u32) -> f32 {
@@ -75,7 +75,7 @@ fn put(row: u32, sum: vec4<f32>) {
     for (var j = 0u; j < 4u; j++) {
         let column = first_put + j * (BN / 4u);
         if line < p.rows && column < p.columns {
-            y[(product * p.rows + line) * p.columns + column] = sum[j];
+            y[(product_at * p.rows + line) * p.columns + column] = sum[j];
         }
     }
 }
@@ -92,9 +92,8 @@ fn main(
     }
     first_row = block % p.row_blocks * BM;
     first_column = block / p.row_blocks % p.column_blocks * BN;
-    product = block / p.row_blocks / p.column_blocks;
+    product_at = block / p.row_blocks / p.column_blocks;
     first_put = first_column + put_column(tid, 0u);
-    start = starts[product];
-    var sums = multiply(tid, p.depth);
-    put_all(tid, &sums);
+    start = starts[product_at];
+    product(tid, p.depth);
 }

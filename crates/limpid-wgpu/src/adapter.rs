@@ -1,3 +1,4 @@
+use crate::layout::Stored;
 use limpid_device::DeviceError;
 use std::fmt;
 
@@ -138,6 +139,29 @@ impl Adapter {
     #[must_use]
     pub fn is_hardware(&self) -> bool {
         self.info.class != AdapterClass::Software && self.info.reason.is_none()
+    }
+
+    /// The units for matrices that kernels can use: their size and what they
+    /// multiply. A subgroup has to be of 32, since nobody can ask for a size.
+    pub(crate) fn matrices(&self) -> Vec<(usize, Stored)> {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let about = self.wgpu.get_info();
+        let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let subgroups = [about.subgroup_min_size, about.subgroup_max_size] == [32, 32];
+        if !subgroups || !self.wgpu.features().contains(feature) {
+            return Vec::new();
+        }
+        let all = self.wgpu.cooperative_matrix_properties();
+        let has = |size: u32, operands| {
+            all.iter().any(|m| {
+                [m.m_size, m.n_size, m.k_size] == [size; 3]
+                    && (m.ab_type, m.cr_type) == (operands, F32)
+            })
+        };
+        let half = [16, 8].into_iter().find(|size| has(*size, F16));
+        let single = has(8, F32).then_some((8, Stored::F32));
+        let half = half.map(|size| (size as usize, Stored::F16));
+        single.into_iter().chain(half).collect()
     }
 
     /// The best adapter that the kernels run on, software last.

@@ -3,7 +3,7 @@ use crate::arena::Arenas;
 use crate::executable::{Bound, Caches, WgpuExecutable};
 use crate::gpu::{Gpu, lock};
 use crate::half::halves;
-use crate::kernel::{Profile, Signature};
+use crate::kernel::{Profile, Signature, Units};
 use crate::layout::{MaskShape, Stored, storage_bytes};
 use crate::select::{select, unsupported};
 use crate::tuning::Tuning;
@@ -35,6 +35,18 @@ pub enum LimitSet {
     WebGpu,
 }
 
+/// Which units for small matrices products use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Matrices {
+    /// The adapter's, where it has ones whose sums are f32 and subgroups of 32.
+    #[default]
+    Adapter,
+    /// None.
+    Off,
+    /// Kernels do what units for 8 x 8 f32 and 16 x 16 f16 would, for tests.
+    Emulated,
+}
+
 /// How a [`WgpuDevice`] is set up.
 #[derive(Debug, Clone, Default)]
 pub struct WgpuOptions {
@@ -48,6 +60,8 @@ pub struct WgpuOptions {
     pub half: bool,
     /// How products are cut; what the table has for the adapter's class if `None`.
     pub tuning: Option<Tuning>,
+    /// What multiplies small matrices.
+    pub matrices: Matrices,
     /// Compile kernels with checks of their bounds, for tests.
     pub checked: bool,
 }
@@ -126,7 +140,7 @@ impl WgpuDevice {
         };
         Ok(Self {
             capabilities,
-            profile: Profile::new(&gpu, tuning),
+            profile: Profile::new(&gpu, units(&adapter, options.matrices), tuning),
             gpu,
             half: options.half,
             caches: Caches::default(),
@@ -187,6 +201,24 @@ impl WgpuDevice {
             expected: format!("{elements} elements of {expected}"),
             found: format!("{len} elements of {dtype}"),
         })
+    }
+}
+
+/// The units for matrices that kernels are to use.
+fn units(adapter: &Adapter, matrices: Matrices) -> Vec<Units> {
+    let unit = |size, operands, emulated| Units {
+        size,
+        operands,
+        emulated,
+    };
+    match matrices {
+        Matrices::Off => Vec::new(),
+        Matrices::Emulated => vec![unit(8, Stored::F32, true), unit(16, Stored::F16, true)],
+        Matrices::Adapter => {
+            let all = adapter.matrices().into_iter();
+            all.map(|(size, operands)| unit(size, operands, false))
+                .collect()
+        }
     }
 }
 

@@ -34,20 +34,34 @@ impl<'a> Signature<'a> {
     }
 }
 
+/// Units that multiply small matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Units {
+    /// Rows and columns of a matrix.
+    pub(crate) size: usize,
+    /// What they multiply; their sums are f32.
+    pub(crate) operands: Stored,
+    /// Whether kernels do what such units would.
+    pub(crate) emulated: bool,
+}
+
 /// What kernels may know of the device.
 pub(crate) struct Profile {
     /// The most bytes that one binding can have.
     pub(crate) binding: u64,
     /// Whether there are operations across a subgroup.
     pub(crate) subgroups: bool,
+    /// Units for matrices, of each kind of operand that there are.
+    pub(crate) units: Vec<Units>,
     pub(crate) tuning: Tuning,
 }
 
 impl Profile {
-    pub(crate) fn new(gpu: &Gpu, tuning: Tuning) -> Self {
+    pub(crate) fn new(gpu: &Gpu, units: Vec<Units>, tuning: Tuning) -> Self {
         Self {
             binding: gpu.limits.max_storage_buffer_binding_size,
             subgroups: gpu.has(wgpu::Features::SUBGROUP),
+            units,
             tuning,
         }
     }

@@ -32,5 +32,5 @@ mod tuning;
 mod weights;
 
 pub use adapter::{Adapter, AdapterClass, AdapterInfo};
-pub use device::{LimitSet, WgpuDevice, WgpuOptions};
+pub use device::{LimitSet, Matrices, WgpuDevice, WgpuOptions};
 pub use tuning::{Tile, Tuning};

@@ -71,10 +71,15 @@ pub(crate) fn assemble(
     if let Some(name) = choices.keys().find(|n| !assembly.names.contains_key(*n)) {
         return Err(format!("{kernel}.wgsl has no variant or parameter {name}"));
     }
-    let half = assembly.names.values().any(|v| v == "f16");
-    let enable = if half { "enable f16;\n" } else { "" };
+    let extensions = [("f16", "f16"), ("cooperative", "wgpu_cooperative_matrix")];
+    let mut text = String::new();
+    for (value, extension) in extensions {
+        if assembly.names.values().any(|v| v == value) {
+            text += &format!("enable {extension};\n");
+        }
+    }
     Ok(Source {
-        text: format!("{enable}{}", assembly.body),
+        text: text + &assembly.body,
         variants: assembly.variants,
     })
 }

@@ -33,6 +33,19 @@ impl Tile {
         4 * (self.depth * (self.rows + self.columns) + staged) + self.rows * self.columns / 8
     }
 
+    /// Whether its blocks can be cut into matrices of this size, each subgroup of
+    /// 32 having a part of the columns.
+    pub(crate) fn suits(&self, size: usize) -> bool {
+        let subgroups = self.invocations() / 32;
+        self.invocations().is_multiple_of(32)
+            && self.rows.is_multiple_of(size)
+            && self.depth.is_multiple_of(size)
+            && self.columns.is_multiple_of(size * subgroups)
+            && 4 * (self.depth * (self.rows + self.columns) + size * self.columns)
+                + self.rows * self.columns / 8
+                <= 16 << 10
+    }
+
     /// Whether kernels can be made of it within WebGPU's guaranteed limits.
     #[must_use]
     pub fn is_sound(&self) -> bool {

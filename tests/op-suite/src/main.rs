@@ -5,7 +5,7 @@ use clap::{Parser, ValueEnum};
 use limpid_cpu::{CpuDevice, CpuOptions, Isa, Precision};
 use limpid_device::Device;
 use limpid_op_suite::{KnownFailures, Mode, Options, ReferenceDevice, run};
-use limpid_wgpu::{LimitSet, WgpuDevice, WgpuOptions};
+use limpid_wgpu::{LimitSet, Matrices, WgpuDevice, WgpuOptions};
 use std::io::Write;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ struct Arguments {
     /// Keep an adapter to the limits that WebGPU guarantees
     #[arg(long)]
     webgpu_limits: bool,
+    /// Emulate units for small matrices on an adapter
+    #[arg(long)]
+    emulate_matrices: bool,
     /// Leave an adapter's subgroup operations alone
     #[arg(long)]
     no_subgroups: bool,
@@ -90,6 +93,10 @@ fn main() -> Result<()> {
                 false => LimitSet::Adapter,
             },
             no_subgroups: arguments.no_subgroups,
+            matrices: match arguments.emulate_matrices {
+                true => Matrices::Emulated,
+                false => Matrices::Adapter,
+            },
             half: arguments.precision == "f16",
             ..WgpuOptions::default()
         })?)),

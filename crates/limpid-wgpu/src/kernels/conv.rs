@@ -222,9 +222,8 @@ impl Convolution<'_> {
         let whole =
             phase.count() == 1 && phase.in_step == [1, 1] && phase.positions == [x[2], x[3]];
         let vectors = whole && phase.pixels().is_multiple_of(4);
-        let dispatch = tiled("conv", self.tile)
+        let dispatch = tiled("conv", self.profile, self.tile, self.tile_type())
             .choose("FETCH", if vectors { "vectors" } else { "pixels" })
-            .choose("TILE", self.tile_type().wgsl())
             .choose("X", s.reads[0].wgsl())
             .choose("Y", s.writes[0].wgsl())
             .choose("WEIGHTS", access(&weights))

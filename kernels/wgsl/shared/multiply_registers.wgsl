@@ -1,0 +1,80 @@
+// The products of a block in registers: an invocation has TM x TN sums, in
+// groups of four rows and columns.
+
+alias Tile = vec4<${TILE}>;
+// The sums of an invocation: for each row its groups of four columns.
+alias Sums = array<vec4<f32>, TM * GROUPS_N>;
+
+var<workgroup> tile_a: array<Tile, BK * BM / 4u>;
+var<workgroup> tile_b: array<Tile, BK * BN / 4u>;
+// Row `r` of every invocation.
+var<workgroup> staged: array<vec4<f32>, BM / TM * BN / 4u>;
+
+fn store_a(at: u32, v: vec4<f32>) {
+    tile_a[at] = Tile(v);
+}
+
+fn store_b(at: u32, v: vec4<f32>) {
+    tile_b[at] = Tile(v);
+}
+
+fn multiply(tid: u32, depth: u32) -> Sums {
+    var sums: Sums;
+    let tx = tid % ACROSS;
+    let ty = tid / ACROSS;
+    for (var k0 = 0u; k0 < depth; k0 += BK) {
+        fetch(tid, k0);
+        workgroupBarrier();
+        for (var k = 0u; k < BK; k++) {
+            var a: array<vec4<f32>, GROUPS_M>;
+            for (var g = 0u; g < GROUPS_M; g++) {
+                a[g] = vec4<f32>(tile_a[k * (BM / 4u) + g * (BM / 4u / GROUPS_M) + ty]);
+            }
+            var b: array<vec4<f32>, GROUPS_N>;
+            for (var g = 0u; g < GROUPS_N; g++) {
+                b[g] = vec4<f32>(tile_b[k * (BN / 4u) + g * (BN / 4u / GROUPS_N) + tx]);
+            }
+            for (var r = 0u; r < TM; r++) {
+                let v = vec4<f32>(a[r / 4u][r % 4u]);
+                for (var g = 0u; g < GROUPS_N; g++) {
+                    sums[r * GROUPS_N + g] = fma(v, b[g], sums[r * GROUPS_N + g]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    return sums;
+}
+
+// Puts a block's sums.
+fn put_all(tid: u32, sums: ptr<function, Sums>) {
+    let tx = tid % ACROSS;
+    let ty = tid / ACROSS;
+    for (var r = 0u; r < TM; r++) {
+        // Registers have no index that is computed.
+        for (var q = 0u; q < TM; q++) {
+            if q == r {
+                for (var g = 0u; g < GROUPS_N; g++) {
+                    staged[ty * (BN / 4u) + g * (BN / 4u / GROUPS_N) + tx] = (*sums)[q * GROUPS_N + g];
+                }
+            }
+        }
+        workgroupBarrier();
+        for (var i = tid; i < BM / TM * (BN / 4u); i += INVOCATIONS) {
+            let row = r / 4u * (BM / GROUPS_M) + i / (BN / 4u) * 4u + r % 4u;
+            let at = i / (BN / 4u) * BN;
+            var v: vec4<f32>;
+            for (var j = 0u; j < 4u; j++) {
+                let place = at + put_column(tid, j);
+                v[j] = staged[place / 4u][place % 4u];
+            }
+            put(row, v);
+        }
+        workgroupBarrier();
+    }
+}
+
+fn product(tid: u32, depth: u32) {
+    var sums = multiply(tid, depth);
+    put_all(tid, &sums);
+}
