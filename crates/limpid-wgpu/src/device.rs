@@ -112,11 +112,12 @@ impl WgpuDevice {
             });
         }
         let tuning = options.tuning.unwrap_or_else(|| Tuning::of(info.class));
-        if !tuning.tiles().iter().all(|t| t.is_sound()) {
+        if !tuning.is_sound() {
             return Err(DeviceError::Unsupported {
                 device: "wgpu",
                 op: "MatMul",
-                reason: "the tuning has a tile of which no kernel can be made".to_owned(),
+                reason: "the tuning has a tile or a workgroup of which no kernel can be made"
+                    .to_owned(),
             });
         }
         let limits = match options.limits {

@@ -49,10 +49,10 @@ pub(crate) struct Units {
 pub(crate) struct Profile {
     /// The most bytes that one binding can have.
     pub(crate) binding: u64,
-    /// Whether there are operations across a subgroup.
-    pub(crate) subgroups: bool,
     /// Units for matrices, of each kind of operand that there are.
     pub(crate) units: Vec<Units>,
+    /// The fewest invocations that a subgroup has; 1 without operations across it.
+    pub(crate) lanes: usize,
     pub(crate) tuning: Tuning,
 }
 
@@ -60,8 +60,11 @@ impl Profile {
     pub(crate) fn new(gpu: &Gpu, units: Vec<Units>, tuning: Tuning) -> Self {
         Self {
             binding: gpu.limits.max_storage_buffer_binding_size,
-            subgroups: gpu.has(wgpu::Features::SUBGROUP),
             units,
+            lanes: match gpu.has(wgpu::Features::SUBGROUP) {
+                true => 1 << gpu.device.adapter_info().subgroup_min_size.max(1).ilog2(),
+                false => 1,
+            },
             tuning,
         }
     }

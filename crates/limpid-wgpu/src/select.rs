@@ -1,7 +1,7 @@
 //! Which kernel serves which operator.
 
 use crate::kernel::{Kernel, Profile, Signature};
-use crate::kernels::{conv, gemm, mask, mat_mul};
+use crate::kernels::{conv, gemm, mask, mat_mul, max_pool, reduce};
 use limpid_device::DeviceError;
 use limpid_graph::Op;
 
@@ -26,6 +26,16 @@ pub(crate) fn select(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, Dev
         Op::MatMul(op) => mat_mul::mat_mul(*op, s, profile),
         Op::RangeMask(op) => mask::range_mask(s, op.clip),
         Op::MaskMul(_) => mask::mask_mul(s),
+        Op::Softmax(op) if op.axis + 1 == s.shape(0).len() => reduce::softmax(s, profile),
+        Op::SoftmaxGradient(_) => reduce::softmax_gradient(s, profile),
+        Op::Normalize(op) => reduce::normalize(op, s, profile),
+        Op::NormalizeGradient(_) => reduce::normalize_gradient(s, profile),
+        Op::ReduceSum(op) => reduce::sum(&op.axes, s, profile),
+        Op::ReduceMax(op) => reduce::largest(&op.axes, s, profile),
+        Op::GlobalAveragePool(_) => reduce::global_average_pool(s, profile),
+        Op::MaxPool(op) => max_pool::max_pool(op, s, true, op.store_argmax, profile),
+        Op::MaxPoolArgmax(op) => max_pool::max_pool(&op.pool, s, false, true, profile),
+        Op::MaxPoolGradient(op) => max_pool::gradient(op, s, profile),
         op => return Err(unsupported(op, "it is not built".into())),
     })
 }

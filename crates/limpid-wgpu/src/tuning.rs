@@ -81,6 +81,8 @@ pub struct Tuning {
     pub narrow: Tile,
     /// Whether windows of 3 x 3 take fewer products by Winograd's transforms.
     pub winograd: bool,
+    /// Invocations of a workgroup of kernels of lines and windows: 128 or 256.
+    pub invocations: usize,
     /// Blocks below which the small tile is taken.
     pub fill: usize,
     /// Floating-point operations of one submission: what no driver takes for a hang.
@@ -92,6 +94,12 @@ impl Tuning {
     #[must_use]
     pub fn tiles(&self) -> [Tile; 3] {
         [self.large, self.small, self.narrow]
+    }
+
+    /// Whether kernels can be made of it within WebGPU's guaranteed limits.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.tiles().iter().all(Tile::is_sound) && [128, 256].contains(&self.invocations)
     }
 
     /// The table, from public data of such devices; `docs/gpu.md` says why.
@@ -111,6 +119,7 @@ impl Tuning {
                 small: tile(32, 64, 16, 4, 4),
                 narrow,
                 winograd: true,
+                invocations: 256,
                 fill: 256,
                 submission: 500_000_000_000,
             },
@@ -119,6 +128,7 @@ impl Tuning {
                 small: tile(32, 32, 16, 4, 4),
                 narrow,
                 winograd: true,
+                invocations: 256,
                 fill: 64,
                 submission: 100_000_000_000,
             },
@@ -127,6 +137,7 @@ impl Tuning {
                 small: tile(32, 64, 16, 4, 8),
                 narrow,
                 winograd: true,
+                invocations: 256,
                 fill: 0,
                 submission: 20_000_000_000,
             },

@@ -6,6 +6,8 @@ mod depthwise;
 pub(crate) mod gemm;
 pub(crate) mod mask;
 pub(crate) mod mat_mul;
+pub(crate) mod max_pool;
 mod product;
+pub(crate) mod reduce;
 mod taps;
 pub(crate) mod winograd;
