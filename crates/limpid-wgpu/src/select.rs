@@ -2,6 +2,7 @@
 
 use crate::kernel::{Kernel, Profile, Signature};
 use crate::kernels::{conv, gemm, mask, mat_mul, max_pool, reduce};
+use crate::kernels::{heat_kernel, separable_filter};
 use limpid_device::DeviceError;
 use limpid_graph::Op;
 
@@ -36,6 +37,8 @@ pub(crate) fn select(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, Dev
         Op::MaxPool(op) => max_pool::max_pool(op, s, true, op.store_argmax, profile),
         Op::MaxPoolArgmax(op) => max_pool::max_pool(&op.pool, s, false, true, profile),
         Op::MaxPoolGradient(op) => max_pool::gradient(op, s, profile),
+        Op::HeatKernel(_) => heat_kernel::heat_kernel(s, profile)?,
+        Op::SeparableFilter(op) => separable_filter::separable_filter(op, s, profile),
         op => return Err(unsupported(op, "it is not built".into())),
     })
 }

@@ -3,7 +3,7 @@
 
 use crate::gather::Gather;
 use crate::gpu::{Gpu, lock};
-use crate::kernels::winograd;
+use crate::kernels::{heat_kernel, winograd};
 use crate::layout::Stored;
 use limpid_device::DeviceError;
 use limpid_graph::Constant;
@@ -26,6 +26,8 @@ pub(crate) enum Weights {
     },
     /// A constant as it is.
     Plain(Constant),
+    /// The cosine basis of so many points, for either direction.
+    Basis { points: usize, inverse: bool },
     /// Numbers computed from others, told apart by a name and what it was computed from.
     Computed {
         name: &'static str,
@@ -63,6 +65,7 @@ impl Weights {
         match self {
             Self::Table(words) => Key::Table(Arc::clone(words)),
             Self::Plain(constant) => Key::Plain(constant.address()),
+            Self::Basis { points, inverse } => Key::Basis(*points, *inverse),
             Self::Packed {
                 constant,
                 gather,
@@ -81,7 +84,7 @@ impl Weights {
     /// What must live for the key to mean the same.
     fn sources(&self) -> Vec<Constant> {
         match self {
-            Self::Table(_) => Vec::new(),
+            Self::Table(_) | Self::Basis { .. } => Vec::new(),
             Self::Plain(c) | Self::Computed { from: c, .. } => vec![c.clone()],
             Self::Packed {
                 constant, factor, ..
@@ -98,6 +101,7 @@ impl Weights {
         Ok(match self {
             Self::Table(words) => bytemuck::cast_slice(words).to_vec(),
             Self::Plain(constant) => of(constant.load()?.data()),
+            Self::Basis { points, inverse } => of(&heat_kernel::basis(*points, *inverse)),
             Self::Computed { from, make, .. } => of(&make(from.load()?.data())),
             Self::Packed {
                 constant,
@@ -132,6 +136,7 @@ impl Weights {
 enum Key {
     Table(Arc<Vec<u32>>),
     Plain(usize),
+    Basis(usize, bool),
     Packed(usize, Arc<Gather>, Option<(usize, usize)>, Form),
     Computed(&'static str, usize),
 }

@@ -4,10 +4,12 @@
 pub(crate) mod conv;
 mod depthwise;
 pub(crate) mod gemm;
+pub(crate) mod heat_kernel;
 pub(crate) mod mask;
 pub(crate) mod mat_mul;
 pub(crate) mod max_pool;
 mod product;
 pub(crate) mod reduce;
+pub(crate) mod separable_filter;
 mod taps;
 pub(crate) mod winograd;
