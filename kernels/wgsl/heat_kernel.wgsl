@@ -6,7 +6,8 @@
 // A mode is even or odd about the middle of its axis, so its first half says
 // all: even modes are sums over x(i) + x(n-1-i), odd ones over x(i) - x(n-1-i).
 // Backward the two sums over even and over odd modes make a point and its
-// mirror image. Modes are stored with the even ones first.
+// mirror image. Modes are stored with the even ones first, and as plain sums
+// over cosines, of which 1 is exact; the blur sets their weight right.
 //
 // Modes of which the blur leaves less than 1e-8 are zeros, and the sum over
 // them ends where no column of a block has more. A zero changes no sum, so
@@ -40,6 +41,8 @@ struct Params {
     step: f32,
     line_step: f32,
     reach: f32,
+    // One for each pixel.
+    weight: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -61,11 +64,13 @@ const B_BY_DEPTH: bool = true;
 var<private> first_row: u32;
 var<private> parity: u32;
 // Of the four columns that this invocation fetches: where they begin, how many
-// points or modes they have, sigma, and the squared frequency of the line.
+// points or modes they have, sigma, and the squared frequency and the weight of
+// the line.
 var<private> column_at: vec4<u32>;
 var<private> column_length: vec4<u32>;
 var<private> column_sigma: vec4<f32>;
 var<private> column_square: vec4<f32>;
+var<private> column_weight: vec4<f32>;
 // The first of the columns that it puts, and whether as mirror images.
 var<private> first_put: u32;
 var<private> mirrored: bool;
@@ -104,8 +109,8 @@ fn fetch_a(row: u32, k: u32) -> mat4x4<f32> {
     let vector = (first_row + row) / 4u;
     var part: mat4x4<f32>;
     for (var c = 0u; c < 4u; c++) {
-        let depth = part_start + k + c;
-        if vector < p.vectors && depth < part_end {
+        let depth = depth_at(k + c);
+        if vector < p.vectors && depth < p.half {
             part[c] = basis[(parity * p.half + depth) * p.vectors + vector];
         }
     }
@@ -130,10 +135,16 @@ fn decay(sigma: vec4<f32>, squares: vec4<f32>) -> vec4<f32> {
     return select(times, -sigma * squares * times, vec4<bool>(SLOPE));
 }
 
+// The factor by which the product of a mode with itself is short of 1, less
+// the one that all modes have.
+fn weight(mode: u32) -> f32 {
+    return select(2.0, 1.0, mode == 0u);
+}
+
 fn entries(k: u32) -> vec4<f32> {
-    let depth = part_start + k;
+    let depth = depth_at(k);
     var v: vec4<f32>;
-    if depth >= part_end {
+    if depth >= p.half {
         return v;
     }
     let place = select(0u, parity * p.half, INVERSE) + depth;
@@ -147,7 +158,9 @@ fn entries(k: u32) -> vec4<f32> {
         }
     }
     if BLUR {
-        v *= decay(column_sigma, column_square + square(f32(2u * depth + parity), p.step));
+        let mode = 2u * depth + parity;
+        let times = decay(column_sigma, column_square + square(f32(mode), p.step));
+        v *= times * (column_weight * weight(mode));
     }
     return v;
 }
@@ -207,6 +220,7 @@ fn main(
             if BLUR {
                 let mode = stored_mode(line, p.lines);
                 column_square[j] = square(f32(mode), p.line_step);
+                column_weight[j] = weight(mode) * p.weight;
                 if mode >= kept(sigma, p.lines) {
                     column_length[j] = 0u;
                 }

@@ -41,8 +41,8 @@ var<private> first_put: u32;
 
 fn entry_a(row: u32, k: u32) -> f32 {
     let line = first_row + row;
-    let depth = part_start + k;
-    if line >= p.points || depth >= part_end {
+    let depth = depth_at(k);
+    if line >= p.points || depth >= p.points {
         return 0.0;
     }
     let place = select(depth * p.points + line, line * p.points + depth, A_BY_DEPTH);
@@ -55,8 +55,8 @@ fn entry_a(row: u32, k: u32) -> f32 {
 
 fn entry_b(column: u32, k: u32) -> f32 {
     let line = first_column + column;
-    let depth = part_start + k;
-    if line >= p.lines * p.planes || depth >= part_end {
+    let depth = depth_at(k);
+    if line >= p.lines * p.planes || depth >= p.points {
         return 0.0;
     }
     let at = (image % p.images * p.planes * p.lines + line) * p.points + depth;

@@ -5,7 +5,6 @@ use crate::select::unsupported;
 use crate::tuning::Tile;
 use crate::weights::Weights;
 use limpid_device::DeviceError;
-use limpid_graph::ops::HeatKernel;
 use std::f64::consts::PI;
 
 /// What a mode must keep of its amplitude to be computed.
@@ -21,6 +20,13 @@ fn row(points: usize) -> usize {
     half(points).next_multiple_of(4)
 }
 
+/// Mode `mode` at point `point`: the angle pi mode (2 point + 1) / (2 points),
+/// reduced exactly before the cosine.
+fn cosine(points: usize, mode: usize, point: usize) -> f64 {
+    let turn = (mode * (2 * point + 1)) % (4 * points);
+    (PI * turn as f64 / (2 * points) as f64).cos()
+}
+
 /// The cosine basis of some number of points, up to the middle: for even and
 /// then for odd modes a row for each point, or for each mode where `inverse`.
 pub(crate) fn basis(points: usize, inverse: bool) -> Vec<f32> {
@@ -33,7 +39,7 @@ pub(crate) fn basis(points: usize, inverse: bool) -> Vec<f32> {
                 false => (point, mode / 2),
             };
             let place = (mode % 2 * half + line) * row + at;
-            basis[place] = HeatKernel::mode(points, mode, point) as f32;
+            basis[place] = cosine(points, mode, point) as f32;
         }
     }
     basis
@@ -94,6 +100,7 @@ impl Step {
             .params([self.lines, planes, columns, row_blocks])
             .params([planes_in, sharing])
             .floats([frequency(self.points), frequency(self.lines), reach as f32])
+            .floats([(1.0 / (self.lines * self.points) as f64) as f32])
             .bind(Slot::Weights(basis))
             .bind(Slot::Input(1))
             .bind(from)
