@@ -178,7 +178,7 @@ fn put(row: u32, v: vec4<f32>) {
         to = select(p.half + at, p.points - 1u - at, INVERSE);
     }
     for (var j = 0u; j < 4u; j++) {
-        let column = first_put + j;
+        let column = first_put + j * (BN / 4u);
         if at < rows && column < p.columns {
             let plane = column / p.lines;
             y[(plane * p.points + to) * p.lines + column % p.lines] = ${Y}(v[j]);
@@ -198,7 +198,7 @@ fn main(
     }
     let row_block = block % p.row_blocks;
     let first_column = block / p.row_blocks * BN;
-    first_put = first_column + put_column(tid);
+    first_put = first_column + put_column(tid, 0u);
     if tid == 0u {
         atomicStore(&most, 0u);
     }
@@ -244,19 +244,23 @@ fn main(
     let needed = workgroupUniformLoad(&bound);
     if INVERSE {
         first_row = row_block * BM;
-        var even: Sums;
-        add_product(tid, depth_of(needed), &even);
-        parity = 1u;
-        var odd: Sums;
-        add_product(tid, depth_of(needed), &odd);
-        for (var i = 0u; i < TM * GROUPS_N; i++) {
-            let sum = even[i];
-            even[i] = sum + odd[i];
-            odd[i] = sum - odd[i];
+        var sum: Sums;
+        var difference: Sums;
+        for (; parity < 2u; parity++) {
+            var part: Sums;
+            add_product(tid, depth_of(needed), &part);
+            let sign = select(1.0, -1.0, parity == 1u);
+            for (var i = 0u; i < TM * GROUPS_N; i++) {
+                sum[i] += part[i];
+                difference[i] += sign * part[i];
+            }
         }
-        put_all(tid, &even);
-        mirrored = true;
-        put_all(tid, &odd);
+        // A loop, so that what stores them stands once in the compiled code.
+        for (var side = 0u; side < 2u; side++) {
+            mirrored = side == 1u;
+            put_all(tid, &sum);
+            sum = difference;
+        }
     } else {
         let blocks = p.row_blocks / 2u;
         first_row = row_block % blocks * BM;

@@ -36,7 +36,7 @@ var<private> second: bool;
 var<private> image: u32;
 var<private> first_row: u32;
 var<private> first_column: u32;
-// The first of the four columns that this invocation puts.
+// The first of the columns that this invocation puts.
 var<private> first_put: u32;
 
 fn entry_a(row: u32, k: u32) -> f32 {
@@ -86,7 +86,7 @@ fn fetch_b(column: u32, k: u32) -> mat4x4<f32> {
 fn put(row: u32, v: vec4<f32>) {
     let to = first_row + row;
     for (var j = 0u; j < 4u; j++) {
-        let column = first_put + j;
+        let column = first_put + j * (BN / 4u);
         if to < p.points && column < p.lines * p.planes {
             let plane = image * p.planes + column / p.lines;
             y[(plane * p.points + to) * p.lines + column % p.lines] = ${Y}(v[j]);
@@ -106,7 +106,7 @@ fn main(
     }
     first_row = block % p.row_blocks * BM;
     first_column = block / p.row_blocks % p.column_blocks * BN;
-    first_put = first_column + put_column(tid);
+    first_put = first_column + put_column(tid, 0u);
     image = block / p.row_blocks / p.column_blocks;
     var sums: Sums;
     add_product(tid, p.points, &sums);

@@ -65,6 +65,7 @@ fn reads(node: &Node, input: usize) -> bool {
         Op::Conv(op) => input == 0 || epilogue(&op.epilogue),
         Op::ConvTranspose(op) => input == 0 || epilogue(&op.epilogue),
         Op::RangeMask(_) | Op::Relayout(_) => true,
+        Op::MaxPool(_) | Op::MaxPoolArgmax(_) | Op::GlobalAveragePool(_) => true,
         op => op.formula(node.inputs.len()).is_some(),
     }
 }

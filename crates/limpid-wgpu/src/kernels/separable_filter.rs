@@ -49,7 +49,7 @@ pub(crate) fn separable_filter(
         let stored = [s.reads[0], f32];
         step(
             [matrix; 2],
-            &[x.clone()],
+            std::slice::from_ref(&x),
             to.clone(),
             stored,
             [h, w],
@@ -62,7 +62,7 @@ pub(crate) fn separable_filter(
     };
     let mut dispatches = vec![across(2, &plain)];
     if s.used[0] {
-        dispatches.push(down([1; 2], &[plain.clone()], 0));
+        dispatches.push(down([1; 2], std::slice::from_ref(&plain), 0));
     }
     if s.used[1] {
         dispatches.push(across(4, &slope));
