@@ -17,7 +17,9 @@
 #variant WEIGHTS = read | read_write
 // How the input is read.
 #variant FETCH = pixels | vectors
-#include "shared/tile.wgsl"
+// What multiplies: invocations, or units for small matrices.
+#variant MULTIPLY = registers | matrices
+#include "shared/multiply_${MULTIPLY}.wgsl"
 
 struct Params {
     base: u32,

@@ -8,7 +8,9 @@
 #variant WEIGHTS = read | read_write
 // How rows are read.
 #variant ROWS = scalars | vectors
-#include "shared/tile.wgsl"
+// What multiplies: invocations, or units for small matrices.
+#variant MULTIPLY = registers | matrices
+#include "shared/multiply_${MULTIPLY}.wgsl"
 
 struct Params {
     base: u32,

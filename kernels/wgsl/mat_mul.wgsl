@@ -3,7 +3,9 @@
 
 #variant A_BY_DEPTH = true | false
 #variant B_BY_DEPTH = false | true
-#include "shared/tile.wgsl"
+// What multiplies: invocations, or units for small matrices.
+#variant MULTIPLY = registers | matrices
+#include "shared/multiply_${MULTIPLY}.wgsl"
 
 struct Params {
     base: u32,

@@ -3,6 +3,7 @@
 //! and so do pictures, scores and whatever else is no image.
 
 use crate::layout::Stored;
+use limpid_graph::formula::{Binary, Formula, Step, Unary};
 use limpid_graph::ops::Arrangement;
 use limpid_graph::{Graph, Node, Op, Source, ValueId};
 use limpid_tensor::DType;
@@ -29,6 +30,17 @@ pub(crate) fn halves(graph: &Graph) -> Vec<Stored> {
     half.into_iter().map(stored).collect()
 }
 
+/// Whether a function of numbers of f16 stays among them, but for large ones.
+fn is_tame(formula: &Formula) -> bool {
+    let wild = |step: &Step| {
+        matches!(
+            step,
+            Step::Unary(Unary::Exp, _) | Step::Binary(Binary::Pow | Binary::Div, ..)
+        )
+    };
+    !formula.steps().iter().any(wild)
+}
+
 fn is_image(graph: &Graph, v: ValueId) -> bool {
     let fact = graph.fact(v);
     fact.dtype == DType::F32 && fact.shape.len() == 4
@@ -44,7 +56,7 @@ fn writes(graph: &Graph, node: &Node, half: &[bool]) -> bool {
         Op::Conv(_) => true,
         Op::Relayout(op) => op.to == Arrangement::Half,
         Op::MaxPool(_) => half[node.inputs[0].index()],
-        op if op.formula(node.inputs.len()).is_some() => {
+        op if op.formula(node.inputs.len()).is_some_and(|f| is_tame(&f)) => {
             // What is broadcast, such as a gate, may be anything.
             let whole = |v: &&ValueId| {
                 let constant = matches!(graph.value(**v).source, Source::Constant(_));

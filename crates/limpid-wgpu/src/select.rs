@@ -1,10 +1,11 @@
 //! Which kernel serves which operator.
 
 use crate::kernel::{Kernel, Profile, Signature};
-use crate::kernels::{conv, gemm, mask, mat_mul, max_pool, reduce};
-use crate::kernels::{heat_kernel, separable_filter};
+use crate::kernels::{axis_filter, concat, gaussian_noise, sums};
+use crate::kernels::{conv, elementwise, gemm, heat_kernel, mask, mat_mul, max_pool};
+use crate::kernels::{reduce, separable_filter, transpose};
 use limpid_device::DeviceError;
-use limpid_graph::Op;
+use limpid_graph::{Expr, Formula, Op};
 
 /// The error of an operator that has no kernel.
 pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
@@ -39,6 +40,19 @@ pub(crate) fn select(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, Dev
         Op::MaxPoolGradient(op) => max_pool::gradient(op, s, profile),
         Op::HeatKernel(_) => heat_kernel::heat_kernel(s, profile)?,
         Op::SeparableFilter(op) => separable_filter::separable_filter(op, s, profile),
-        op => return Err(unsupported(op, "it is not built".into())),
+        Op::Clip(op) => elementwise::clip(s, op)?,
+        Op::BatchNormalization(op) => elementwise::batch_normalization(s, *op)?,
+        Op::Reshape(_) | Op::Flatten(_) | Op::Relayout(_) => elementwise::copy(s)?,
+        Op::Expand(_) => elementwise::elementwise(s, &Formula::new(&Expr::input(0)))?,
+        Op::AxisFilter(op) => axis_filter::axis_filter(op, s),
+        Op::Concat(op) => concat::concat(*op, s)?,
+        Op::GaussianNoise(op) => gaussian_noise::gaussian_noise(*op, s),
+        Op::WeightedSum(_) => sums::weighted_sum(s),
+        Op::RunningMoments(_) => sums::running_moments(s),
+        Op::Transpose(op) => transpose::transpose(op, s)?,
+        op => match op.formula(s.inputs.len()) {
+            Some(formula) => elementwise::elementwise(s, &formula)?,
+            None => return Err(unsupported(op, "it is not built".into())),
+        },
     })
 }

@@ -28,12 +28,6 @@ pub(crate) enum Weights {
     Plain(Constant),
     /// The cosine basis of so many points, for either direction.
     Basis { points: usize, inverse: bool },
-    /// Numbers computed from others, told apart by a name and what it was computed from.
-    Computed {
-        name: &'static str,
-        from: Constant,
-        make: fn(&[f32]) -> Vec<f32>,
-    },
 }
 
 /// What packed numbers become.
@@ -57,10 +51,6 @@ impl Weights {
         Self::Table(Arc::new(words))
     }
 
-    pub(crate) fn floats(values: &[f32]) -> Self {
-        Self::table(values.iter().map(|v| v.to_bits()).collect())
-    }
-
     fn key(&self) -> Key {
         match self {
             Self::Table(words) => Key::Table(Arc::clone(words)),
@@ -77,7 +67,6 @@ impl Weights {
                 factor.as_ref().map(|(f, line)| (f.address(), *line)),
                 *form,
             ),
-            Self::Computed { name, from, .. } => Key::Computed(name, from.address()),
         }
     }
 
@@ -85,7 +74,7 @@ impl Weights {
     fn sources(&self) -> Vec<Constant> {
         match self {
             Self::Table(_) | Self::Basis { .. } => Vec::new(),
-            Self::Plain(c) | Self::Computed { from: c, .. } => vec![c.clone()],
+            Self::Plain(c) => vec![c.clone()],
             Self::Packed {
                 constant, factor, ..
             } => {
@@ -102,7 +91,6 @@ impl Weights {
             Self::Table(words) => bytemuck::cast_slice(words).to_vec(),
             Self::Plain(constant) => of(constant.load()?.data()),
             Self::Basis { points, inverse } => of(&heat_kernel::basis(*points, *inverse)),
-            Self::Computed { from, make, .. } => of(&make(from.load()?.data())),
             Self::Packed {
                 constant,
                 gather,
@@ -138,7 +126,6 @@ enum Key {
     Plain(usize),
     Basis(usize, bool),
     Packed(usize, Arc<Gather>, Option<(usize, usize)>, Form),
-    Computed(&'static str, usize),
 }
 
 /// Weights on the device; keeps what tells them apart alive.

@@ -1,4 +1,7 @@
-//! The size of a workgroup, a tile or a subgroup changes no bit of a result.
+//! The size of a workgroup, a tile or a subgroup changes no bit of a result, nor
+//! do checks of bounds.
+
+#![allow(clippy::print_stdout, reason = "a test that is left out says why")]
 
 mod common;
 
@@ -60,6 +63,10 @@ fn results_do_not_depend_on_the_size_of_a_workgroup() {
         },
         WgpuOptions {
             no_subgroups: true,
+            ..WgpuOptions::default()
+        },
+        WgpuOptions {
+            checked: true,
             ..WgpuOptions::default()
         },
     ];

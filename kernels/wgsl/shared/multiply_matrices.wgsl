@@ -3,6 +3,7 @@
 // columns; a strip of rows after the other goes through workgroup memory to be
 // put. Sums are f32.
 
+#include "shared/tile.wgsl"
 #variant MATRIX = 8 | 16
 #variant UNITS = cooperative | emulated
 #include "shared/units_${UNITS}.wgsl"

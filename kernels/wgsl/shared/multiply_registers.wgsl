@@ -1,6 +1,8 @@
 // The products of a block in registers: an invocation has TM x TN sums, in
 // groups of four rows and columns.
 
+#include "shared/tile.wgsl"
+
 alias Tile = vec4<${TILE}>;
 // The sums of an invocation: for each row its groups of four columns.
 alias Sums = array<vec4<f32>, TM * GROUPS_N>;

@@ -6,7 +6,7 @@
 // Fetches are given a place in a part: `depth_at` has its depth, which is
 // `NONE` where there is none.
 
-#include "shared/tile.wgsl"
+#include "shared/multiply_registers.wgsl"
 
 const PART: u32 = 16u;
 const NONE: u32 = 0xffffffffu;

@@ -13,7 +13,8 @@
 //   fn fetch_a(row: u32, k: u32) -> mat4x4<f32>       column c: four rows from `row` of
 //   fn fetch_b(column: u32, k: u32) -> mat4x4<f32>    the block on, at depth k + c
 //   fn put(row: u32, v: vec4<f32>)                    stores four outputs of a row
-// and calls product(tid, depth).
+// and includes multiply_registers.wgsl or multiply_matrices.wgsl, whose
+// product(tid, depth) it calls.
 // Fetches return zeros where there is nothing. An invocation always fetches the
 // same columns, and always puts `put_column(tid, 0)` to `put_column(tid, 3)`.
 
@@ -24,8 +25,6 @@
 #parameter TM = 8
 #parameter TN = 8
 #variant TILE = f32 | f16
-// What multiplies: invocations, or units for small matrices.
-#variant MULTIPLY = registers | matrices
 
 const BM: u32 = ${BM}u;
 const BN: u32 = ${BN}u;
@@ -69,5 +68,3 @@ fn fetch(tid: u32, k0: u32) {
         store_b((k + 3u) * (BN / 4u) + column, part[3]);
     }
 }
-
-#include "shared/multiply_${MULTIPLY}.wgsl"

@@ -5,7 +5,7 @@ use limpid_tensor::Shape;
 
 /// The most steps and operands of a formula that fusion makes.
 const MAX_STEPS: usize = 64;
-const MAX_OPERANDS: usize = 8;
+const MAX_OPERANDS: usize = 7;
 
 /// Merges trees of elementwise operators into one each: an operator takes in
 /// those whose results it alone reads and which have its shape. What is

@@ -1,4 +1,4 @@
-use super::product::{Finish, Packed, access, tile, tiled};
+use super::product::{Finish, Packed, access, multiplied, tile};
 use super::taps::Phase;
 use super::{depthwise, winograd};
 use crate::gather::{Axis, Gather};
@@ -222,7 +222,7 @@ impl Convolution<'_> {
         let whole =
             phase.count() == 1 && phase.in_step == [1, 1] && phase.positions == [x[2], x[3]];
         let vectors = whole && phase.pixels().is_multiple_of(4);
-        let dispatch = tiled("conv", self.profile, self.tile, self.tile_type())
+        let dispatch = multiplied("conv", self.profile, self.tile, self.tile_type())
             .choose("FETCH", if vectors { "vectors" } else { "pixels" })
             .choose("X", s.reads[0].wgsl())
             .choose("Y", s.writes[0].wgsl())

@@ -1,4 +1,4 @@
-use super::product::{Finish, Packed, access, part, tile, tiled};
+use super::product::{Finish, Packed, access, multiplied, part, tile};
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Kernel, Profile, Signature, Slot};
 use crate::layout::Stored;
@@ -33,7 +33,7 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
         let blocks = most.min(column_blocks - first);
         let bytes = first as u64 * block_bytes..(first + blocks) as u64 * block_bytes;
         let vectors = length.is_multiple_of(4);
-        let dispatch = tiled("gemm", profile, tile, Stored::F32)
+        let dispatch = multiplied("gemm", profile, tile, Stored::F32)
             .choose("ROWS", if vectors { "vectors" } else { "scalars" })
             .choose("X", s.reads[0].wgsl())
             .choose("Y", s.writes[0].wgsl())

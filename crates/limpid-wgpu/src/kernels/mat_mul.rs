@@ -1,4 +1,4 @@
-use super::product::{tile, tiled};
+use super::product::{multiplied, tile};
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::layout::Stored;
 use crate::weights::Weights;
@@ -57,7 +57,7 @@ impl Product {
         let tile = tile(profile, products, rows, columns);
         let blocks = [rows.div_ceil(tile.rows), columns.div_ceil(tile.columns)];
         let starts = self.starts.iter().flatten().map(|v| *v as u32);
-        let mut dispatch = tiled("mat_mul", profile, tile, Stored::F32)
+        let mut dispatch = multiplied("mat_mul", profile, tile, Stored::F32)
             .choose("A_BY_DEPTH", self.a[1] == 1)
             .choose("B_BY_DEPTH", self.b[1] == 1)
             .params([rows, columns, blocks[0], blocks[1], self.depth])

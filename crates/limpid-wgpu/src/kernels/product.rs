@@ -29,21 +29,25 @@ pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usi
     }
 }
 
-/// A launch of a kernel that includes `shared/tile.wgsl`, with operands of this
-/// type in workgroup memory.
-pub(crate) fn tiled(
-    file: &'static str,
-    profile: &Profile,
-    tile: Tile,
-    operands: Stored,
-) -> Dispatch {
-    let dispatch = Dispatch::new(file)
+/// A launch of a kernel that includes `shared/tile.wgsl`.
+pub(crate) fn tiled(file: &'static str, tile: Tile) -> Dispatch {
+    Dispatch::new(file)
         .choose("BM", tile.rows)
         .choose("BN", tile.columns)
         .choose("BK", tile.depth)
         .choose("TM", tile.per_row)
         .choose("TN", tile.per_column)
-        .choose("TILE", operands.wgsl());
+}
+
+/// A launch of one that leaves it to the device what multiplies, with operands
+/// of this type in workgroup memory.
+pub(crate) fn multiplied(
+    file: &'static str,
+    profile: &Profile,
+    tile: Tile,
+    operands: Stored,
+) -> Dispatch {
+    let dispatch = tiled(file, tile).choose("TILE", operands.wgsl());
     let mut units = profile.units.iter();
     match units.find(|u| u.operands == operands && tile.suits(u.size)) {
         None => dispatch,

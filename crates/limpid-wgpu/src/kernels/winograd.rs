@@ -8,7 +8,7 @@ use super::product::{Finish, constant};
 use super::taps::Phase;
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Dispatch, Kernel, Slot};
-use crate::weights::{Form, Weights};
+use crate::weights::Form;
 
 /// Points of a tile.
 const POINTS: usize = 36;

@@ -8,7 +8,7 @@ use limpid_wgpu::{WgpuDevice, WgpuOptions};
 use std::sync::Arc;
 
 /// The device, unless the machine has no adapter, which is told.
-pub fn device(options: WgpuOptions) -> Option<WgpuDevice> {
+pub(crate) fn device(options: WgpuOptions) -> Option<WgpuDevice> {
     match WgpuDevice::new(options) {
         Ok(device) => Some(device),
         Err(e @ DeviceError::Missing { .. }) => {
@@ -20,7 +20,7 @@ pub fn device(options: WgpuOptions) -> Option<WgpuDevice> {
 }
 
 /// The graph's outputs for these inputs.
-pub fn run(
+pub(crate) fn run(
     device: &WgpuDevice,
     graph: &Arc<Graph>,
     inputs: &[RefTensor],
