@@ -1,9 +1,11 @@
 //! Options that several commands share.
 
-use crate::console;
+use crate::console::{self, Usage};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
-use limpid::{Device, Model, Precision, Session, SessionOptions};
+use limpid::{
+    Adapter, AdapterClass, Device, Error, Model, Precision, Session, SessionOptions, WgpuOptions,
+};
 use limpid_cpu::{CpuOptions, Isa};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,7 +23,7 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) machine: Machine,
 
-    /// The folder of results, made where it is missing
+    /// The folder of results, made if missing
     #[arg(long, value_name = "DIR", default_value = "limpid-out")]
     pub(crate) out: PathBuf,
 
@@ -39,20 +41,23 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "M")]
     pub(crate) model: Option<PathBuf>,
 
-    /// Where to compute; auto takes the fastest device that there is
-    #[arg(long, value_name = "auto|cpu", default_value = "auto", value_parser = device, hide_possible_values = true)]
+    /// Where to compute; auto takes a graphics adapter that is hardware, else
+    /// the processor; wgpu the best adapter, wgpu:N that of `limpid devices`
+    #[arg(long, value_name = "auto|cpu|wgpu", default_value = "auto", value_parser = device, hide_possible_values = true)]
     pub(crate) device: DeviceChoice,
 
-    /// The numbers that convolutions and products multiply; bf16 is faster,
-    /// where the processor has it, and moves maps a little
-    #[arg(long, value_name = "f32|bf16", default_value = "f32", value_parser = precision)]
-    pub(crate) precision: Precision,
+    /// The numbers that convolutions and products multiply; bf16, where the
+    /// processor has it, and f16, where a graphics adapter has it, are faster
+    /// and move maps a little
+    #[arg(long, value_name = "f32|bf16|f16", default_value = "f32", value_parser = precision)]
+    pub(crate) precision: PrecisionChoice,
 
     /// The seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// Threads; results do not depend on it [default: all cores]
+    /// Threads of the processor, which auto takes then; results do not depend
+    /// on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<u64>,
 
@@ -78,6 +83,24 @@ pub(crate) enum DeviceChoice {
     #[default]
     Auto,
     Cpu,
+    /// The best adapter, or that at a position of the list.
+    Wgpu(Option<usize>),
+}
+
+/// What `--precision` takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum PrecisionChoice {
+    #[default]
+    F32,
+    /// The processor's.
+    Bf16,
+    /// The graphics adapters'.
+    F16,
+}
+
+impl PrecisionChoice {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::F32, "f32"), (Self::Bf16, "bf16"), (Self::F16, "f16")];
 }
 
 /// A kind of file that `explain` writes.
@@ -110,27 +133,25 @@ pub(crate) fn batch() -> RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=MAX_BATCH)
 }
 
-fn device(text: &str) -> Result<DeviceChoice, String> {
-    match text {
-        "auto" => Ok(DeviceChoice::Auto),
-        "cpu" => Ok(DeviceChoice::Cpu),
-        "wgpu" | "cuda" => Err(format!(
-            "{text} is not built into this version; it has auto and cpu"
-        )),
-        _ => Err("there are auto and cpu".to_owned()),
+pub(crate) fn device(text: &str) -> Result<DeviceChoice, String> {
+    match text.split_once(':').unwrap_or((text, "")) {
+        ("auto", "") => Ok(DeviceChoice::Auto),
+        ("cpu", "") => Ok(DeviceChoice::Cpu),
+        ("wgpu", "") => Ok(DeviceChoice::Wgpu(None)),
+        ("wgpu", number) => match number.parse() {
+            Ok(number) => Ok(DeviceChoice::Wgpu(Some(number))),
+            Err(_) => Err("adapters have numbers, such as wgpu:1".to_owned()),
+        },
+        ("cuda", _) => Err("cuda is not built into this version; use wgpu".to_owned()),
+        _ => Err("there are auto, cpu and wgpu".to_owned()),
     }
 }
 
-pub(crate) fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Ok(Precision::Bf16),
-        _ => {
-            let available = Precision::available();
-            let names: Vec<&str> = available.iter().map(|p| p.name()).collect();
-            Err(format!("this processor multiplies {}", names.join(" and ")))
-        }
-    }
+pub(crate) fn precision(text: &str) -> Result<PrecisionChoice, String> {
+    let known = PrecisionChoice::ALL.iter().find(|(_, name)| *name == text);
+    known
+        .map(|(precision, _)| *precision)
+        .ok_or_else(|| "there are f32, bf16 (cpu) and f16 (wgpu)".to_owned())
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
@@ -150,7 +171,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 fn model(name: Option<&PathBuf>) -> anyhow::Result<Model> {
     Ok(match name {
         Some(name) => Model::open(name)?,
-        None => Model::embedded().map_err(limpid::Error::from)?,
+        None => Model::embedded().map_err(Error::from)?,
     })
 }
 
@@ -169,25 +190,26 @@ impl Machine {
         CpuOptions {
             threads: self.threads.map(|n| n as usize),
             isa: self.isa,
-            precision: self.precision,
+            precision: match self.precision {
+                PrecisionChoice::Bf16 => Precision::Bf16,
+                _ => Precision::F32,
+            },
         }
     }
 
     /// A session as these options want it.
     pub(crate) fn session(&self) -> anyhow::Result<Session> {
-        self.with(open_model(self.model.as_ref())?)
+        let device = self.open(true)?;
+        self.with(open_model(self.model.as_ref())?, device)
     }
 
-    /// The same where notes on the model were told already.
+    /// The same where notes were told already.
     pub(crate) fn session_again(&self) -> anyhow::Result<Session> {
-        self.with(model(self.model.as_ref())?)
+        let device = self.open(false)?;
+        self.with(model(self.model.as_ref())?, device)
     }
 
-    fn with(&self, model: Model) -> anyhow::Result<Session> {
-        let device = match (self.device, self.cpu()) {
-            (DeviceChoice::Auto, cpu) if cpu == CpuOptions::default() => Device::auto()?,
-            (_, cpu) => Device::cpu_with(cpu)?,
-        };
+    fn with(&self, model: Model, device: Device) -> anyhow::Result<Session> {
         let half = device.capabilities().memory.map(|bytes| bytes / 2);
         let options = SessionOptions {
             batch: self.batch.map(|n| n as usize),
@@ -196,22 +218,74 @@ impl Machine {
         Ok(Session::new(model, device, options)?)
     }
 
+    /// The device; `told` is whether what is to know of it is said.
+    fn open(&self, told: bool) -> anyhow::Result<Device> {
+        use DeviceChoice::{Auto, Cpu, Wgpu};
+        use PrecisionChoice::{Bf16, F16, F32};
+        let of_cpu = self.threads.is_some() || self.isa.is_some();
+        let half = self.precision == F16;
+        let usage = |text: &str| Err(Usage(text.to_owned()).into());
+        let adapter = match (self.device, self.precision) {
+            (Auto, F32) if !of_cpu => return Ok(Device::auto()?),
+            (Auto | Cpu, F32 | Bf16) => return Ok(Device::cpu_with(self.cpu())?),
+            (Cpu, F16) => {
+                return usage(
+                    "the processor does not compute in f16: give --precision bf16 or f32, or --device wgpu",
+                );
+            }
+            (Wgpu(_), Bf16) => {
+                return usage(
+                    "graphics adapters do not compute in bf16: give --precision f16 or f32, or --device cpu",
+                );
+            }
+            (_, _) if of_cpu => {
+                return usage(
+                    "--threads and --isa are the processor's: leave them out with --device wgpu and --precision f16",
+                );
+            }
+            (Auto, F16) => {
+                let mut hardware = Adapter::hardware().into_iter();
+                let Some(found) = hardware.find(|a| a.info().features.contains(&"f16")) else {
+                    return usage(
+                        "auto found no graphics adapter that computes in f16: give --precision f32, or --device wgpu",
+                    );
+                };
+                found
+            }
+            (Wgpu(None), F32 | F16) => Adapter::best().map_err(Error::from)?,
+            (Wgpu(Some(n)), F32 | F16) => Adapter::at(n).map_err(Error::from)?,
+        };
+        if told && adapter.info().class == AdapterClass::Software {
+            console::say(&format!(
+                "note: {} computes in software, slower than --device cpu",
+                adapter.info().name
+            ));
+        }
+        Ok(Device::wgpu(WgpuOptions {
+            adapter: Some(adapter),
+            half,
+            ..WgpuOptions::default()
+        })?)
+    }
+
     /// The options as arguments, for another process of this program. The seed
     /// is not among them: each run has its own.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let device = match self.device {
-            DeviceChoice::Auto => "auto",
-            DeviceChoice::Cpu => "cpu",
+            DeviceChoice::Auto => "auto".to_owned(),
+            DeviceChoice::Cpu => "cpu".to_owned(),
+            DeviceChoice::Wgpu(None) => "wgpu".to_owned(),
+            DeviceChoice::Wgpu(Some(n)) => format!("wgpu:{n}"),
         };
+        let names = PrecisionChoice::ALL.iter();
+        let precision = names.filter(|(p, _)| *p == self.precision);
         let numbers = [
             ("--threads", self.threads),
             ("--batch", self.batch),
             ("--memory", self.memory),
         ];
-        let mut all = vec![
-            format!("--device={device}").into(),
-            format!("--precision={}", self.precision.name()).into(),
-        ];
+        let mut all = vec![OsString::from(format!("--device={device}"))];
+        all.extend(precision.map(|(_, name)| format!("--precision={name}").into()));
         if let Some(model) = &self.model {
             let mut argument = OsString::from("--model=");
             argument.push(model);

@@ -66,6 +66,10 @@ pub(crate) const FEATURES: [(wgpu::Features, &str); 4] = [
 ];
 
 impl Adapter {
+    /// Why a machine has no adapters.
+    pub const NO_DRIVER: &'static str =
+        "this machine has no driver for Vulkan, Metal or Direct3D 12";
+
     /// The adapters of this machine, hardware before software; none where there
     /// is no driver. OpenGL is left out: its compute shaders are too slow to
     /// compile to be of use.
@@ -135,10 +139,29 @@ impl Adapter {
         &self.info
     }
 
-    /// Whether it is hardware that the kernels run on.
+    /// The adapters that are hardware and that the kernels run on, the best
+    /// first. No driver is loaded where the system has no such hardware.
     #[must_use]
-    pub fn is_hardware(&self) -> bool {
-        self.info.class != AdapterClass::Software && self.info.reason.is_none()
+    pub fn hardware() -> Vec<Self> {
+        if !has_hardware() {
+            return Vec::new();
+        }
+        let mut all = Self::all();
+        all.retain(|a| a.info.class != AdapterClass::Software && a.info.reason.is_none());
+        all
+    }
+
+    /// The adapter at a position of [`all`](Self::all).
+    ///
+    /// # Errors
+    /// [`DeviceError::Missing`] when there are fewer.
+    pub fn at(position: usize) -> Result<Self, DeviceError> {
+        let mut all = Self::all();
+        match (position < all.len(), all.len()) {
+            (true, _) => Ok(all.swap_remove(position)),
+            (false, 0) => Err(absent(Self::NO_DRIVER.to_owned())),
+            (false, n) => Err(absent(format!("the last adapter is wgpu:{}", n - 1))),
+        }
     }
 
     /// The units for matrices that kernels can use: their size and what they
@@ -175,13 +198,36 @@ impl Adapter {
             Some(format!("{}: {reason}", a.info.name))
         });
         let usable = all.into_iter().find(|a| a.info.reason.is_none());
-        usable.ok_or_else(|| DeviceError::Missing {
-            device: "wgpu",
-            reason: reason.unwrap_or_else(|| {
-                "this machine has no driver for Vulkan, Metal or Direct3D 12".to_owned()
-            }),
-        })
+        usable.ok_or_else(|| absent(reason.unwrap_or_else(|| Self::NO_DRIVER.to_owned())))
     }
+}
+
+fn absent(reason: String) -> DeviceError {
+    DeviceError::Missing {
+        device: "wgpu",
+        reason,
+    }
+}
+
+/// Whether there may be graphics hardware. On Linux a driver speaks to it
+/// through a file in `/dev`; to look there costs nothing, while a driver in
+/// software takes a tenth of a second and 50 MB to be loaded and asked.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn has_hardware() -> bool {
+    // Direct rendering, NVIDIA's own, its Tegras, Windows's hardware in WSL,
+    // Qualcomm's, ARM's and Imagination's own.
+    const PREFIXES: [&str; 7] = ["nvidia", "nvhost", "nvgpu", "dxg", "kgsl", "mali", "pvr"];
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.file_name().into_string().ok())
+    };
+    names("/dev/dri").any(|n| n.starts_with("renderD"))
+        || names("/dev").any(|n| PREFIXES.iter().any(|p| n.starts_with(p)))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn has_hardware() -> bool {
+    true
 }
 
 /// What an adapter lacks of WebGPU's guaranteed limits, which the kernels need.

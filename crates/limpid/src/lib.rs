@@ -56,6 +56,7 @@ pub use limpid_model::{
     Crop, Image, Input, Interpolation, LabelError, Labels, ModelError, Preprocess, SaveOptions,
 };
 pub use limpid_tensor::{Shape, Tensor, TensorError};
+pub use limpid_wgpu::{Adapter, AdapterClass, AdapterInfo, LimitSet, Tile, Tuning, WgpuOptions};
 pub use model::{LayerInfo, Model};
 pub use session::{Progress, RunOptions, Session, SessionOptions};
 pub use target::{Prediction, ResolvedTarget, Target};

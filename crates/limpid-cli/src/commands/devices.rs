@@ -24,19 +24,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
 
 fn text(device: &DeviceInfo) -> String {
     let state = match (&device.reason, device.available) {
-        (_, true) => "available".to_owned(),
+        (None, true) => "available".to_owned(),
+        (Some(reason), true) => format!("available; {reason}"),
         (Some(reason), false) => format!("not available: {reason}"),
         (None, false) => "not available".to_owned(),
     };
     let limits = device.limits.iter().filter(|(_, value)| !value.is_null());
     let limits: Vec<String> = limits.map(|(k, v)| format!("{k} {v}")).collect();
-    let row = |key: &str, value: String| vec![format!("  {key}"), value];
-    let rows = [
-        row("name", device.name.clone()),
-        row("driver", device.driver.clone()),
-        row("limits", limits.join(", ")),
-        row("features", device.features.join(", ")),
+    let named = [
+        ("name", device.name.clone()),
+        ("driver", device.driver.clone()),
+        ("limits", Some(limits.join(", "))),
+        ("features", Some(device.features.join(", "))),
     ];
+    let rows = named.into_iter().filter_map(|(key, value)| {
+        let value = value.filter(|v| !v.is_empty())?;
+        Some(vec![format!("  {key}"), value])
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
     let head = console::clean(&format!("{} ({}), {state}", device.id, device.kind));
     format!("{head}\n{}", console::table(&rows, &[]))
 }

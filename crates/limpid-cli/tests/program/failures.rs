@@ -281,9 +281,18 @@ fn options_that_are_wrong() -> Result<()> {
         Ok(())
     };
     wrong(&["--device", "cuda"], "cuda is not built into this version")?;
-    wrong(&["--device", "wgpu"], "wgpu is not built into this version")?;
-    wrong(&["--device", "tpu"], "there are auto and cpu")?;
-    wrong(&["--precision", "f16"], "this processor multiplies f32")?;
+    wrong(&["--device", "tpu"], "there are auto, cpu and wgpu")?;
+    wrong(&["--device", "wgpu:x"], "such as wgpu:1")?;
+    wrong(
+        &["--precision", "f8"],
+        "there are f32, bf16 (cpu) and f16 (wgpu)",
+    )?;
+    let cpu = ["--device", "cpu", "--precision", "f16"];
+    wrong(&cpu, "give --precision bf16 or f32, or --device wgpu")?;
+    let wgpu = ["--device", "wgpu", "--precision", "bf16"];
+    wrong(&wgpu, "give --precision f16 or f32, or --device cpu")?;
+    let threads = ["--device", "wgpu", "--threads", "1"];
+    wrong(&threads, "leave them out with --device wgpu")?;
     wrong(&["--threads", "0"], "--threads")?;
     wrong(&["--batch", "0"], "--batch")?;
     wrong(&["--memory", "0"], "--memory")?;

@@ -1,6 +1,6 @@
 //! The commands that list, and how the program is called.
 
-use crate::support::{Dir, Result, keys};
+use crate::support::{Dir, Done, Result, keys, root};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -61,6 +61,95 @@ fn devices_say_what_they_have() -> Result<()> {
             .out
             .starts_with("cpu (cpu), available\n")
     );
+    // What each adapter is, and why one is not taken.
+    for device in devices.iter().filter(|d| d["kind"] == "wgpu") {
+        let class = device["features"][0].as_str();
+        if device["available"] == false {
+            assert!(device["reason"].is_string());
+        } else if class == Some("software") {
+            let reason = device["reason"].as_str().unwrap_or_default();
+            assert!(reason.contains("auto never takes"), "{reason}");
+        } else {
+            assert!(["discrete", "integrated"].map(Some).contains(&class));
+            assert!(device["reason"].is_null());
+        }
+    }
+    assert!(devices.iter().any(|d| d["id"] == "wgpu"));
+    Ok(())
+}
+
+/// Vulkan's loader takes no driver but those of a file that there is not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_adapters_says_so() -> Result<()> {
+    let dir = Dir::new()?;
+    dir.add("coffee.jpg", "a.jpg")?;
+    let run = |args: &[&str]| -> Result<Done> {
+        let mut program = dir.program();
+        program.env("VK_DRIVER_FILES", "/nonexistent");
+        program.env("VK_ICD_FILENAMES", "/nonexistent");
+        Done::of(program.args(args).output()?)
+    };
+    let done = run(&["devices", "--json"])?;
+    let documents = done.good().json()?;
+    let wgpu = &documents[0][1];
+    assert_eq!(
+        (&wgpu["id"], &wgpu["available"]),
+        (&"wgpu".into(), &false.into())
+    );
+    assert!(wgpu["name"].is_null() && wgpu["driver"].is_null());
+    let reason = "this machine has no driver for Vulkan";
+    assert!(wgpu["reason"].as_str().unwrap_or_default().contains(reason));
+    assert!(run(&["devices"])?.good().out.contains(reason));
+
+    let done = run(&["predict", "a.jpg", "--device", "wgpu"])?;
+    assert_eq!((done.code, &*done.out), (Some(1), ""));
+    assert!(done.err.contains(reason), "{}", done.err);
+    assert_eq!(done.err.lines().count(), 1, "{}", done.err);
+    let done = run(&["predict", "a.jpg", "--device", "wgpu:3"])?;
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    let done = run(&["predict", "a.jpg", "--precision", "f16"])?;
+    assert_eq!(done.code, Some(2), "{}", done.err);
+    assert!(done.err.contains("auto found no graphics adapter"));
+    run(&["predict", "a.jpg"])?.good();
+    Ok(())
+}
+
+/// An adapter in software is used when it is asked for, with one note.
+#[test]
+fn an_adapter_in_software_is_used_on_request_alone() -> Result<()> {
+    let dir = Dir::new()?;
+    dir.add("coffee.jpg", "a.jpg")?;
+    let done = dir.run(["devices", "--json"])?;
+    let documents = done.good().json()?;
+    let best = &documents[0][1];
+    if best["available"] == false || best["features"][0] != "software" {
+        let required = std::env::var_os("LIMPID_REQUIRE_WGPU").is_some();
+        assert!(!required || best["available"] == true, "no adapter");
+        return Ok(());
+    }
+    let bundle = root().join("tests/fixtures/smooth-network");
+    let run = |device: &str| {
+        let model = bundle.as_os_str();
+        let args = [
+            "explain", "a.jpg", "--method", "gradient", "--json", "--device",
+        ];
+        let args = args.map(std::ffi::OsStr::new);
+        dir.run([&args[..], &[device.as_ref(), "--model".as_ref(), model]].concat())
+    };
+    let done = run("wgpu")?;
+    let notes = |err: &str| err.lines().filter(|l| l.starts_with("note:")).count();
+    let line = &done.good().json()?[0];
+    assert_eq!(
+        (&line["device"], &line["precision"]),
+        (&"wgpu".into(), &"f32".into())
+    );
+    assert_eq!(line["isa"], best["driver"]);
+    assert_eq!(notes(&done.err), 1, "{}", done.err);
+    assert!(done.err.contains("computes in software"), "{}", done.err);
+    let done = run("auto")?;
+    assert_eq!(done.good().json()?[0]["device"], "cpu");
+    assert_eq!(notes(&done.err), 0, "{}", done.err);
     Ok(())
 }
 

@@ -58,17 +58,14 @@ impl Dir {
         program.current_dir(self.path()).stdin(Stdio::null());
         program.env_remove("LIMPID_PLUGIN_PATH");
         program.env("XDG_DATA_HOME", self.join("data"));
+        // Mesa's Vulkan complains on standard error where this is not set.
+        program.env("XDG_RUNTIME_DIR", self.path());
         program
     }
 
     /// Runs the program in this folder.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Done> {
-        let output = self.program().args(args).output()?;
-        Ok(Done {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout)?,
-            err: String::from_utf8(output.stderr)?,
-        })
+        Done::of(self.program().args(args).output()?)
     }
 
     /// All files below a folder of this one, as sorted relative paths.
@@ -104,6 +101,14 @@ impl Dir {
 }
 
 impl Done {
+    pub(crate) fn of(output: std::process::Output) -> Result<Self> {
+        Ok(Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout)?,
+            err: String::from_utf8(output.stderr)?,
+        })
+    }
+
     /// Checks that all went well and nothing was said.
     #[track_caller]
     pub(crate) fn good(&self) -> &Self {

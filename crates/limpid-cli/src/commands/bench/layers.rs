@@ -14,7 +14,8 @@ use std::time::Instant;
 
 /// Measure each step of a model's gradient, and what share it reaches of what
 /// the machine gives: of the operations that its registers do, or the bytes
-/// that its memory copies, in a second, whichever it comes nearer to.
+/// that its memory copies, in a second, whichever it comes nearer to. Of a
+/// graphics adapter the times alone.
 ///
 /// Operations are counted as definitions have them, bytes without padding. A
 /// share over 100 % is of a kernel that needs fewer operations, or whose
@@ -61,7 +62,7 @@ struct Report<'a> {
     ms: Figures<f64>,
     arena_bytes: usize,
     /// 10^9 operations, and bytes, a second, measured in between.
-    peak: PeakFigures,
+    peak: Option<PeakFigures>,
     steps: Vec<Row<'a>>,
     kernels: Vec<Row<'a>>,
     total: Row<'a>,
@@ -89,8 +90,8 @@ struct Row<'a> {
     gflops: f64,
     /// 10^9 bytes a second.
     gbytes: f64,
-    /// Of the peak, from 0 to 1.
-    share: f64,
+    /// Of the peak, from 0 to 1, where that was measured.
+    share: Option<f64>,
 }
 
 /// What steps do and take together; the bound is the time that they would take
@@ -99,18 +100,19 @@ struct Row<'a> {
 struct Sum {
     steps: usize,
     seconds: f64,
-    bound: f64,
+    bound: Option<f64>,
     operations: u64,
     bytes: u64,
 }
 
 impl Sum {
-    fn of(step: &Step, seconds: f64, peak: Peak) -> Self {
+    fn of(step: &Step, seconds: f64, peak: Option<Peak>) -> Self {
         let (operations, bytes) = (step.operations, step.bytes);
+        let bound = |p: Peak| (operations as f64 / p.flops).max(bytes as f64 / p.bytes);
         Self {
             steps: 1,
             seconds,
-            bound: (operations as f64 / peak.flops).max(bytes as f64 / peak.bytes),
+            bound: peak.map(bound),
             operations,
             bytes,
         }
@@ -119,7 +121,7 @@ impl Sum {
     fn add(&mut self, other: Self) {
         self.steps += other.steps;
         self.seconds += other.seconds;
-        self.bound += other.bound;
+        self.bound = other.bound.map(|bound| bound + self.bound.unwrap_or(0.0));
         self.operations += other.operations;
         self.bytes += other.bytes;
     }
@@ -141,7 +143,7 @@ impl Sum {
             ms: 1e3 * self.seconds / batch as f64,
             gflops: 1e-9 * rate(self.operations as f64),
             gbytes: 1e-9 * rate(self.bytes as f64),
-            share: rate(self.bound),
+            share: self.bound.map(rate),
         }
     }
 }
@@ -157,14 +159,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let input = session.model().preprocess().input_size();
     let mut workload = session.workload(work, batch, input)?;
-    let mut meter = PeakMeter::new(options.machine.cpu()).map_err(limpid::Error::from)?;
+    let on_cpu = session.device().capabilities().kind.name() == "cpu";
+    let meter = on_cpu.then(|| PeakMeter::new(options.machine.cpu()));
+    let mut meter = meter.transpose().map_err(limpid::Error::from)?;
     let reporter = Reporter::new(options.json);
     reporter.bar.label("round".to_owned(), "");
     workload.run()?;
     let (mut times, mut rounds, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds {
         reporter.bar.set(round.into(), options.rounds.into());
-        peaks.push(meter.measure());
+        peaks.extend(meter.as_mut().map(PeakMeter::measure));
         let start = Instant::now();
         workload.run()?;
         times.push(1e3 * start.elapsed().as_secs_f64() / batch as f64);
@@ -174,12 +178,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         }
     }
     let none = || anyhow!("no round");
-    let gflops = of_numbers(peaks.iter().map(|p| 1e-9 * p.flops)).ok_or_else(none)?;
-    let gbytes = of_numbers(peaks.iter().map(|p| 1e-9 * p.bytes)).ok_or_else(none)?;
-    let peak = Peak {
-        flops: 1e9 * gflops.median,
-        bytes: 1e9 * gbytes.median,
-    };
+    let gflops = of_numbers(peaks.iter().map(|p| 1e-9 * p.flops));
+    let gbytes = of_numbers(peaks.iter().map(|p| 1e-9 * p.bytes));
+    let figures = gflops.zip(gbytes);
+    let figures = figures.map(|(gflops, gbytes)| PeakFigures { gflops, gbytes });
+    let peak = figures.as_ref().map(|p| Peak {
+        flops: 1e9 * p.gflops.median,
+        bytes: 1e9 * p.gbytes.median,
+    });
     let mut steps = Vec::new();
     let mut kinds: BTreeMap<(&str, &str), Sum> = BTreeMap::new();
     let mut total = Sum::default();
@@ -214,7 +220,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         rounds: options.rounds,
         ms: of_numbers(times).ok_or_else(none)?,
         arena_bytes: workload.arena_bytes(),
-        peak: PeakFigures { gflops, gbytes },
+        peak: figures,
         steps,
         kernels,
         total: total.row("all steps", "", batch),
@@ -230,7 +236,8 @@ fn text(report: &Report<'_>) -> String {
             format!("{:.3}", r.ms),
             format!("{:.1}", r.gflops),
             format!("{:.1}", r.gbytes),
-            format!("{:.0} %", 100.0 * r.share),
+            r.share
+                .map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share)),
         ]
     };
     let shape = |dims: &[usize]| {
@@ -279,14 +286,17 @@ fn text(report: &Report<'_>) -> String {
         report.arena_bytes as f64 / 1e6,
     );
     text.push_str(&head);
+    let peaks = report.peak.as_ref().map(|peak| {
+        let (gflops, gbytes) = (range(&peak.gflops), range(&peak.gbytes));
+        format!("; peaks: {gflops} GFLOP/s in registers, {gbytes} GB/s copied")
+    });
     let _ = writeln!(
         text,
-        "{}, {}, threads: {}; peaks: {} GFLOP/s in registers, {} GB/s copied",
+        "{}, {}, threads: {}{}",
         console::clean(report.processor),
         report.isa,
         report.threads,
-        range(&report.peak.gflops),
-        range(&report.peak.gbytes),
+        peaks.unwrap_or_default(),
     );
     text
 }
@@ -310,13 +320,14 @@ mod tests {
             operations,
             bytes,
         };
-        let busy = Sum::of(&step(400, 1), 8.0, peak);
-        assert_eq!(busy.row("", "", 1).share, 0.5);
-        let moving = Sum::of(&step(1, 20), 4.0, peak);
-        assert_eq!(moving.row("", "", 1).share, 0.5);
+        let busy = Sum::of(&step(400, 1), 8.0, Some(peak));
+        assert_eq!(busy.row("", "", 1).share, Some(0.5));
+        let moving = Sum::of(&step(1, 20), 4.0, Some(peak));
+        assert_eq!(moving.row("", "", 1).share, Some(0.5));
+        assert_eq!(Sum::of(&step(1, 1), 1.0, None).row("", "", 1).share, None);
         let mut both = busy;
         both.add(moving);
-        assert_eq!(both.row("", "", 1).share, 0.5);
+        assert_eq!(both.row("", "", 1).share, Some(0.5));
         assert_eq!((both.steps, both.row("", "", 2).ms), (2, 6000.0));
     }
 }

@@ -1,11 +1,11 @@
 use super::{BUILD, Figures, of_numbers};
 use crate::console::{self, Outcome, Reporter};
 use crate::interrupt;
-use crate::options::{self, Machine};
+use crate::options::{self, DeviceChoice, Machine, PrecisionChoice};
 use anyhow::anyhow;
 use clap::Args;
+use limpid::Session;
 use limpid::measure::Work;
-use limpid::{Precision, Session};
 use limpid_cpu::Isa;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -22,8 +22,13 @@ pub(crate) struct Options {
     model: Option<PathBuf>,
 
     /// The numbers that convolutions and products multiply
-    #[arg(long, value_name = "f32|bf16", default_value = "f32", value_parser = options::precision)]
-    precision: Precision,
+    #[arg(long, value_name = "f32|bf16|f16", default_value = "f32", value_parser = options::precision)]
+    precision: PrecisionChoice,
+
+    /// Where to compute; auto takes a graphics adapter that is hardware, else
+    /// the processor
+    #[arg(long, value_name = "auto|cpu|wgpu", default_value = "auto", value_parser = options::device, hide_possible_values = true)]
+    device: DeviceChoice,
 
     /// Batches
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8", value_parser = options::batch())]
@@ -84,6 +89,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let sessions = threads.into_iter().map(|threads| {
         let machine = Machine {
             model: options.model.clone(),
+            device: options.device,
             precision: options.precision,
             threads,
             isa: options.isa,

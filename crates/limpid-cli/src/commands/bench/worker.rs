@@ -1,5 +1,5 @@
 use crate::console::{self, Outcome};
-use crate::options::{self, Machine};
+use crate::options::{self, DeviceChoice, Machine};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use limpid::measure::{Work, Workload, normals};
@@ -160,6 +160,7 @@ fn prepare(options: &Options, request: &Request) -> anyhow::Result<Prepared> {
     let explain = request.work == Kind::Explain;
     let machine = Machine {
         model: request.model.clone(),
+        device: DeviceChoice::Cpu,
         precision: options::precision(&request.precision).map_err(|e| anyhow!(e))?,
         threads: options.threads,
         isa: options.isa,
