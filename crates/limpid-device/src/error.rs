@@ -62,7 +62,7 @@ pub enum DeviceError {
     },
     /// Something is larger than the device can hold in one piece.
     #[error(
-        "{what} takes {bytes} bytes, the device holds {most} in one piece; give a smaller --batch"
+        "{what} takes {bytes} bytes, the device holds {most} in one piece; give a smaller --batch, or --device cpu"
     )]
     TooLarge {
         /// What it is.
@@ -87,4 +87,17 @@ pub enum DeviceError {
     /// Memory is short.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+impl DeviceError {
+    /// Whether something smaller, such as a smaller batch, may fit where this
+    /// did not.
+    #[must_use]
+    pub fn is_of_size(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } | Self::OutOfMemory { .. } => true,
+            Self::Node { source, .. } => source.is_of_size(),
+            _ => false,
+        }
+    }
 }

@@ -387,8 +387,8 @@ pub trait Context {
     /// When the graph cannot be built or run, or the run was cancelled.
     fn integrate(&mut self, request: &Integration<'_>) -> Result<Tensor, ExplainError>;
 
-    /// The sums `[C, H, W]` of an accumulation; each adds its terms in the
-    /// order in which the planner puts them.
+    /// The sums of an accumulation, `[rows, C, H, W]`; each adds its terms in
+    /// the order in which the planner puts them.
     ///
     /// # Errors
     /// As [`integrate`](Self::integrate), and the planner's.
@@ -396,7 +396,7 @@ pub trait Context {
         &mut self,
         request: &Accumulation<'_>,
         planner: &mut dyn Planner,
-    ) -> Result<Vec<Tensor>, ExplainError>;
+    ) -> Result<DeviceTensor, ExplainError>;
 
     /// Shows the gradient at each point in turn.
     ///

@@ -185,6 +185,8 @@ pub(crate) struct JointPlanner<'a> {
     /// plus the position's derivative with respect to the parameter.
     walk: &'a (dyn Fn(f64) -> Node + 'a),
     density: Density,
+    /// The pilot's sums, where the rule that stops needs them.
+    before: Vec<Tensor>,
     done: u64,
 }
 
@@ -199,12 +201,14 @@ impl<'a> JointPlanner<'a> {
     }
 
     /// `pilot` holds the parameters and the squared norms of the pilot's
-    /// terms; empty for a sampling without a pilot.
+    /// terms; empty for a sampling without a pilot. `before` holds their sums
+    /// where there is a tolerance.
     pub(crate) fn new(
         joint: Joint,
         seed: u64,
         walk: &'a (dyn Fn(f64) -> Node + 'a),
         pilot: &[(f64, f64)],
+        before: Vec<Tensor>,
     ) -> Self {
         let density = match pilot {
             [] => Density::new(vec![1.0; BINS]),
@@ -215,6 +219,7 @@ impl<'a> JointPlanner<'a> {
             seed,
             walk,
             density,
+            before,
             done: pilot.len() as u64,
         }
     }
@@ -242,7 +247,12 @@ impl Planner for JointPlanner<'_> {
         if let Some(tolerance) = self.joint.tolerance
             && self.done > PILOT
         {
-            let estimate = Estimate::of(&sums()?, self.done)?;
+            let mut sums = sums()?;
+            for (sum, before) in sums.iter_mut().zip(&self.before) {
+                let pairs = sum.data_mut().iter_mut().zip(before.data());
+                pairs.for_each(|(v, b)| *v += b);
+            }
+            let estimate = Estimate::of(&sums, self.done)?;
             if estimate.relative_error() <= tolerance {
                 return Ok(Vec::new());
             }
@@ -272,21 +282,29 @@ pub struct Estimate {
 impl Estimate {
     /// From the replicates' sums, to which `evaluations` terms were added in all.
     pub(crate) fn of(sums: &[Tensor], evaluations: u64) -> Result<Self, ExplainError> {
-        let rows = sums.len() as f64;
+        let moments = (0..sums[0].data().len()).map(|i| {
+            let values = sums.iter().map(|s| f64::from(s.data()[i]));
+            let mean = values.clone().sum::<f64>() / REPLICATES as f64;
+            (mean, values.map(|v| (v - mean).powi(2)).sum())
+        });
+        Self::from_moments(sums[0].dims(), moments, evaluations)
+    }
+
+    /// From the mean of the replicates' sums and the sum of squared deviations
+    /// from it, element by element.
+    pub(crate) fn from_moments(
+        dims: &[usize],
+        moments: impl Iterator<Item = (f64, f64)>,
+        evaluations: u64,
+    ) -> Result<Self, ExplainError> {
+        let rows = REPLICATES as f64;
         let share = rows / evaluations as f64;
-        let shape = sums[0].shape().clone();
-        let size = sums[0].data().len();
-        let (mut map, mut error) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        for i in 0..size {
-            let values = sums.iter().map(|s| f64::from(s.data()[i]) * share);
-            let mean = values.clone().sum::<f64>() / rows;
-            let squares: f64 = values.map(|v| (v - mean).powi(2)).sum();
-            map.push(mean as f32);
-            error.push((squares / (rows - 1.0) / rows).sqrt() as f32);
-        }
+        let error = |squares: f64| (squares / (rows - 1.0) / rows).sqrt() * share;
+        let scaled = moments.map(|(mean, squares)| ((mean * share) as f32, error(squares) as f32));
+        let (map, standard_error) = scaled.unzip();
         Ok(Self {
-            map: Tensor::new(&shape[..], map)?,
-            standard_error: Tensor::new(&shape[..], error)?,
+            map: Tensor::new(dims, map)?,
+            standard_error: Tensor::new(dims, standard_error)?,
         })
     }
 
@@ -396,7 +414,7 @@ mod tests {
                     (*u, term * term)
                 })
                 .collect();
-            let mut planner = JointPlanner::new(Joint::default(), seed, &walk, &pilot);
+            let mut planner = JointPlanner::new(Joint::default(), seed, &walk, &pilot, Vec::new());
             loop {
                 let block = planner.next(&mut || unreachable!("no tolerance")).unwrap();
                 if block.is_empty() {

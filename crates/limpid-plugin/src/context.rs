@@ -9,7 +9,8 @@ use limpid_explain::{
     Integration, LayerGradients, LayerVariants, Limits, ModelInfo, Noise, Objective, Passed,
     Passes, Pictures, Planner, Points, Reduce, Sample, Subject, Vary, Visit,
 };
-use limpid_graph::{Graph, text};
+use limpid_graph::ops::{Concat, Reshape};
+use limpid_graph::{Fact, Graph, ValueId, text};
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
 use std::ops::Range;
@@ -230,7 +231,7 @@ impl Context for HostContext {
         &mut self,
         request: &Accumulation<'_>,
         planner: &mut dyn Planner,
-    ) -> Result<Vec<Tensor>, ExplainError> {
+    ) -> Result<DeviceTensor, ExplainError> {
         let job = self.job;
         let accumulate = service!(job, accumulate);
         let objective = Objectives::of([request.objective]);
@@ -270,8 +271,18 @@ impl Context for HostContext {
             job.check(unsafe { accumulate(job.id, &raw const request, out.as_mut_ptr()) })?;
             Ok(out)
         });
-        let sums = or_cause(callback, result)?;
-        sums.into_iter().map(|id| job.fetch(id)).collect()
+        let sums = or_cause(callback, result)?.into_iter();
+        let sums: Vec<DeviceTensor> = sums.map(|id| job.tensor(id)).collect::<Result<_, _>>()?;
+        let mut graph = Graph::new();
+        let values = sums.iter().map(|t| graph.input("sum", Fact::f32(t.dims())));
+        let values: Vec<ValueId> = values.collect();
+        let joined = graph.push("sums", Concat { axis: 0 }, &values)?[0];
+        let shape = [&[request.rows], request.subject.image.dims()].concat();
+        let shape = shape.into_iter().map(|d| d as i64).collect();
+        let joined = graph.push("sums", Reshape { shape }, &[joined])?[0];
+        graph.set_outputs(&[joined]);
+        let made = self.compute(&graph, &sums.iter().collect::<Vec<_>>())?;
+        made.into_iter().next().ok_or(ExplainError::Foreign)
     }
 
     fn gradients(

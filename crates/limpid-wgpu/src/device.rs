@@ -255,6 +255,9 @@ impl Device for WgpuDevice {
         let stored = self.stored(plan.graph());
         let (gpu, caches, profile) = (&self.gpu, &self.caches, &self.profile);
         let executable = WgpuExecutable::new(plan, &stored, gpu, caches, profile, self.id)?;
+        // Whoever prepares a smaller batch where memory is short learns it here.
+        let arena = self.arenas.take(gpu, executable.working_bytes() as u64)?;
+        self.arenas.give(arena);
         Ok(Arc::new(executable))
     }
 

@@ -116,6 +116,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether something smaller may fit where this did not.
+    pub(crate) fn is_of_size(&self) -> bool {
+        match self {
+            Self::Memory { .. } => true,
+            Self::Device(e) => e.is_of_size(),
+            _ => false,
+        }
+    }
+
     /// Whether the call was wrong (a method, a parameter or an option that
     /// does not exist or does not fit), rather than a file or a run.
     #[must_use]

@@ -140,8 +140,13 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn logits(&self, input: &Input) -> Result<Vec<f32>, Error> {
+        let mut cx = RunContext::new(&self.engine, &self.model, RunOptions::default());
+        self.logits_in(&mut cx, input)
+    }
+
+    fn logits_in(&self, cx: &mut RunContext<'_>, input: &Input) -> Result<Vec<f32>, Error> {
         self.model.check_input(input)?;
-        let scores = self.engine.logits(input.tensor())?;
+        let scores = cx.logits(input.tensor())?;
         if scores.iter().all(|s| s.is_finite()) {
             return Ok(scores);
         }
@@ -301,9 +306,10 @@ impl Session {
         target: &Target,
         options: &RunOptions<'_>,
     ) -> Result<Vec<Explanation>, Error> {
-        let logits = self.logits(input)?;
+        let mut cx = RunContext::new(&self.engine, &self.model, *options);
+        let logits = self.logits_in(&mut cx, input)?;
         let targets = self.resolve(target, &logits)?;
-        self.explain_targets(input, method, &targets, options)
+        self.explain_in(cx, input, method, &targets, options)
     }
 
     /// Explains scores of an input that are known: a map for each.
@@ -317,10 +323,21 @@ impl Session {
         targets: &[ResolvedTarget],
         options: &RunOptions<'_>,
     ) -> Result<Vec<Explanation>, Error> {
+        let cx = RunContext::new(&self.engine, &self.model, *options);
+        self.explain_in(cx, input, method, targets, options)
+    }
+
+    fn explain_in(
+        &self,
+        mut cx: RunContext<'_>,
+        input: &Input,
+        method: &dyn Explainer,
+        targets: &[ResolvedTarget],
+        options: &RunOptions<'_>,
+    ) -> Result<Vec<Explanation>, Error> {
         let start = Instant::now();
         self.model.check_input(input)?;
         let objectives: Vec<Objective> = targets.iter().map(ResolvedTarget::objective).collect();
-        let mut cx = RunContext::new(&self.engine, &self.model, *options);
         let maps = method.explain(
             &mut cx,
             &Request {

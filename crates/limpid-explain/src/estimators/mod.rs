@@ -3,13 +3,12 @@
 
 mod adaptive;
 mod idgi;
+mod joint;
 
 use crate::methods::{GradientMethod, Trajectory};
-use crate::sampling::{Estimate, JointPlanner, PILOT, REPLICATES};
 use crate::{
-    Accumulation, Attribution, Completeness, Context, Domain, ExplainError, Gradients, Integration,
-    Joint, Objective, Parameters, Points, Reduce, Request, Rule, Sample, Schedule, SmoothGrad,
-    Subject,
+    Attribution, Completeness, Context, Domain, ExplainError, Integration, Joint, Objective,
+    Parameters, Points, Reduce, Request, Rule, Sample, Schedule, SmoothGrad, Subject,
 };
 use limpid_tensor::Tensor;
 
@@ -156,8 +155,8 @@ impl Estimation<'_> {
         let before = cx.evaluations();
         let quadrature = &self.trajectory.quadrature;
         let (map, standard_error) = match self.sampling {
-            Sampling::Joint(joint) => {
-                let estimate = self.joint(cx, objective, joint)?;
+            Sampling::Joint(sampling) => {
+                let estimate = joint::estimate(self, cx, objective, sampling)?;
                 (estimate.map, Some(estimate.standard_error))
             }
             Sampling::Nested { draws } if quadrature.weighting == Weighting::Idgi => {
@@ -239,65 +238,5 @@ impl Estimation<'_> {
             schedule: &schedule,
             reduce: self.reduce,
         })
-    }
-
-    /// Every gradient with its own draw and position.
-    fn joint(
-        &self,
-        cx: &mut dyn Context,
-        objective: &Objective,
-        joint: Joint,
-    ) -> Result<Estimate, ExplainError> {
-        let walk = &*self.trajectory.joint_walk;
-        let (pilot, initial) = match self.subject.path.ends() {
-            Some(_) if joint.total() >= 2 * PILOT => self.pilot(cx, objective)?,
-            _ => (Vec::new(), Vec::new()),
-        };
-        let mut planner = JointPlanner::new(joint, self.seed, walk, &pilot);
-        let sums = cx.accumulate(
-            &Accumulation {
-                subject: self.subject,
-                objective,
-                rows: REPLICATES,
-                initial,
-                expected: joint.total() - pilot.len() as u64,
-            },
-            &mut planner,
-        )?;
-        Estimate::of(&sums, planner.done())
-    }
-
-    /// The first gradients: their parameters and squared norms, and their sums.
-    #[allow(clippy::type_complexity)]
-    fn pilot(
-        &self,
-        cx: &mut dyn Context,
-        objective: &Objective,
-    ) -> Result<(Vec<(f64, f64)>, Vec<Tensor>), ExplainError> {
-        let points = JointPlanner::pilot(self.seed, &*self.trajectory.joint_walk);
-        let mut norms = Vec::with_capacity(points.len());
-        let mut sums = vec![Tensor::zeros(self.subject.image.shape())?; REPLICATES];
-        let samples: Vec<Sample> = points.iter().map(|(_, w)| w.sample).collect();
-        cx.gradients(
-            &Gradients {
-                subject: self.subject,
-                objective,
-                points: &samples,
-                times_velocity: true,
-            },
-            &mut |i, map| {
-                let (u, point) = points[i];
-                let weight = point.weight as f32;
-                let mut norm = 0.0;
-                for (sum, v) in sums[point.row].data_mut().iter_mut().zip(map) {
-                    let term = weight * v;
-                    *sum += term;
-                    norm += f64::from(term).powi(2);
-                }
-                norms.push((u, norm));
-                Ok(())
-            },
-        )?;
-        Ok((norms, sums))
     }
 }

@@ -98,7 +98,7 @@ impl Context for Toy<'_> {
         &mut self,
         _: &Accumulation<'_>,
         _: &mut dyn Planner,
-    ) -> Result<Vec<Tensor>, ExplainError> {
+    ) -> Result<DeviceTensor, ExplainError> {
         unreachable!("the methods under test ask for scores alone")
     }
 

@@ -1,7 +1,7 @@
 //! Whole loops over points of a path.
 
 use super::basic::answered;
-use super::tensors::hand_host;
+use super::tensors::{hand, hand_host};
 use super::{
     MAX_LIST, OwnedSubject, aligned, list, objective, objectives, room, samples, table, unknown,
 };
@@ -11,6 +11,8 @@ use limpid_explain::{
     Accumulation, ExplainError, Gradients, Integration, Node, Planner, Points, Reduce, Sample,
     Schedule, Sums, Weighted,
 };
+use limpid_graph::ops::{Reshape, Slice};
+use limpid_graph::{Fact, Graph, GraphError};
 use limpid_plugin::table::panic_message;
 use limpid_plugin_abi as abi;
 use limpid_tensor::Tensor;
@@ -210,6 +212,26 @@ impl Planner for PluginPlanner {
     }
 }
 
+/// The rows of a tensor `[rows, C, H, W]`, each a tensor of its own.
+fn split(rows: usize, dims: &[usize]) -> Result<Graph, GraphError> {
+    let mut graph = Graph::new();
+    let all = graph.input("sums", Fact::f32([&[rows], dims].concat()));
+    let mut outputs = Vec::with_capacity(rows);
+    for start in 0..rows {
+        let slice = Slice {
+            axis: 0,
+            start,
+            step: 1,
+            count: 1,
+        };
+        let row = graph.push("row", slice, &[all])?[0];
+        let shape = dims.iter().map(|d| *d as i64).collect();
+        outputs.push(graph.push("sum", Reshape { shape }, &[row])?[0]);
+    }
+    graph.set_outputs(&outputs);
+    Ok(graph)
+}
+
 pub(super) unsafe extern "C" fn accumulate(
     job: abi::limpid_job,
     request: *const abi::limpid_accumulation,
@@ -252,10 +274,11 @@ pub(super) unsafe extern "C" fn accumulate(
                 &mut planner,
             );
             answered(planner.answer)?;
-            let sums = sums?;
+            let split = split(rows, subject.image.dims()).map_err(ExplainError::from)?;
+            let sums = cx.compute(&split, &[&sums?])?;
             let room = room("sums", out, rows)?;
             for (to, sum) in room.iter_mut().zip(sums) {
-                hand_host(job, sum, to)?;
+                hand(job, sum, to)?;
             }
             Ok(())
         }

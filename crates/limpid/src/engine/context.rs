@@ -3,6 +3,7 @@ use super::evaluate::{Sweep, Task};
 use super::folder::Folder;
 use super::graphs::Tail;
 use super::reducer::Reducer;
+use super::resident;
 use crate::session::{Progress, RunOptions};
 use crate::{Error, Image, Model};
 use limpid_device::{Buffer, HostData};
@@ -23,6 +24,8 @@ pub(crate) struct RunContext<'a> {
     options: RunOptions<'a>,
     evaluations: Evaluations,
     progress: Progress,
+    /// The picture that was put on the device last: most runs have one.
+    picture: Option<(Tensor, Arc<Buffer>)>,
 }
 
 impl From<Error> for ExplainError {
@@ -44,7 +47,26 @@ impl<'a> RunContext<'a> {
             options,
             evaluations: Evaluations::default(),
             progress: Progress { done: 0, total: 0 },
+            picture: None,
         }
+    }
+
+    /// A picture on the device, put there once while it is the same.
+    fn resident(&mut self, image: &Tensor) -> Result<Arc<Buffer>, Error> {
+        let same = |t: &Tensor| t.dims() == image.dims() && t.data() == image.data();
+        if let Some((_, buffer)) = self.picture.as_ref().filter(|(t, _)| same(t)) {
+            return Ok(Arc::clone(buffer));
+        }
+        let fact = Fact::f32([&[1], image.dims()].concat());
+        let buffer = Arc::new(self.engine.upload(&fact, HostData::F32(image.data()))?);
+        self.picture = Some((image.clone(), Arc::clone(&buffer)));
+        Ok(buffer)
+    }
+
+    /// The logits of a picture.
+    pub(crate) fn logits(&mut self, image: &Tensor) -> Result<Vec<f32>, Error> {
+        let picture = self.resident(image)?;
+        self.engine.logits(image.dims(), &picture)
     }
 
     /// Announces `passes` through the model.
@@ -73,7 +95,9 @@ impl<'a> RunContext<'a> {
     fn mean(&mut self, request: &Integration<'_>) -> Result<Tensor, Error> {
         let schedule = request.schedule;
         let total = schedule.evaluations().unwrap_or(u64::MAX);
-        let mut sweep = Sweep::new(self.engine, task(request, Tail::Sums(1)), total)?;
+        let picture = self.resident(request.subject.image)?;
+        let task = task(request, &picture, Tail::Sums(1));
+        let mut sweep = Sweep::new(self.engine, task, total)?;
         let mut sum = self.engine.zeros(request.subject.image)?;
         let share = 1.0 / schedule.draws as f64;
         let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, share));
@@ -93,7 +117,8 @@ impl<'a> RunContext<'a> {
             schedule.draws,
         )?;
         let nodes = schedule.nodes.len() as u64;
-        let mut sweep = Sweep::new(engine, task(request, Tail::Sums(1)), nodes)?;
+        let picture = self.resident(request.subject.image)?;
+        let mut sweep = Sweep::new(engine, task(request, &picture, Tail::Sums(1)), nodes)?;
         for draw in 0..schedule.draws {
             let mut map = engine.zeros(request.subject.image)?;
             sweep.run(
@@ -112,7 +137,9 @@ impl<'a> RunContext<'a> {
         let (engine, schedule) = (self.engine, request.schedule);
         let image = request.subject.image;
         let mut reducer = Reducer::new(engine, request.reduce, image, schedule.draws)?;
-        let mut sweep = Sweep::new(engine, task(request, Tail::Maps), schedule.draws)?;
+        let picture = self.resident(image)?;
+        let task = task(request, &picture, Tail::Maps);
+        let mut sweep = Sweep::new(engine, task, schedule.draws)?;
         let points = (0..schedule.draws).flat_map(|draw| draw_points(request, draw, 1.0));
         sweep.run(points, None, |maps, batch| {
             reducer.add(maps, batch.len())?;
@@ -123,9 +150,10 @@ impl<'a> RunContext<'a> {
 }
 
 /// What an integration evaluates.
-fn task<'a>(request: &Integration<'a>, tail: Tail) -> Task<'a> {
+fn task<'a>(request: &Integration<'a>, picture: &'a Buffer, tail: Tail) -> Task<'a> {
     Task {
         subject: request.subject,
+        picture,
         objective: Some(request.objective),
         tail,
     }
@@ -198,12 +226,14 @@ impl Context for RunContext<'_> {
         &mut self,
         request: &Accumulation<'_>,
         planner: &mut dyn Planner,
-    ) -> Result<Vec<Tensor>, ExplainError> {
+    ) -> Result<DeviceTensor, ExplainError> {
         self.expect(request.expected);
         let engine = self.engine;
         let image = request.subject.image;
+        let picture = self.resident(request.subject.image)?;
         let task = Task {
             subject: request.subject,
+            picture: &picture,
             objective: Some(request.objective),
             tail: Tail::Sums(request.rows),
         };
@@ -229,7 +259,7 @@ impl Context for RunContext<'_> {
         loop {
             let block = planner.next(&mut || rows(&sums))?;
             if block.is_empty() {
-                return rows(&sums);
+                return Ok(resident::tensor(sums));
             }
             let count = block.len() as u64;
             sweep.run(block.into_iter(), Some(&mut sums), |_, batch| {
@@ -247,8 +277,10 @@ impl Context for RunContext<'_> {
         let total = request.points.len() as u64;
         self.expect(total);
         let engine = self.engine;
+        let picture = self.resident(request.subject.image)?;
         let task = Task {
             subject: request.subject,
+            picture: &picture,
             objective: Some(request.objective),
             tail: if request.times_velocity {
                 Tail::Maps
@@ -274,8 +306,10 @@ impl Context for RunContext<'_> {
         let total = request.points.len() as u64;
         self.expect(total);
         let engine = self.engine;
+        let picture = self.resident(request.subject.image)?;
         let task = Task {
             subject: request.subject,
+            picture: &picture,
             objective: None,
             tail: Tail::Scores,
         };

@@ -14,6 +14,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
     pub(super) subject: Subject<'a>,
+    /// The subject's picture on the device.
+    pub(super) picture: &'a Buffer,
     /// The score whose gradient is taken; none for logits.
     pub(super) objective: Option<&'a Objective>,
     pub(super) tail: Tail,
@@ -25,6 +27,7 @@ pub(super) struct Evaluator<'a> {
     task: Task<'a>,
     roles: Vec<Role>,
     executable: Arc<dyn Executable>,
+    /// All inputs but the first, which is the picture.
     inputs: Vec<Buffer>,
     output: Buffer,
     pub(super) batch: usize,
@@ -42,7 +45,8 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(super) fn new(engine: &'a Engine, task: Task<'a>, batch: usize) -> Result<Self, Error> {
-        let graphs::Evaluation { graph, roles } = Self::graph(engine, &task, batch)?;
+        let graphs::Evaluation { graph, mut roles } = Self::graph(engine, &task, batch)?;
+        roles.remove(0);
         let executable = engine.prepare(&graph)?;
         let inputs = Self::bind(engine, &task, &graph, &roles)?;
         let output = engine.device.alloc(graph.fact(graph.outputs()[0]))?;
@@ -57,7 +61,8 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// Buffers for the inputs; those that never change are written here.
+    /// Buffers for the inputs behind the picture; those that never change are
+    /// written here.
     fn bind(
         engine: &Engine,
         task: &Task<'_>,
@@ -67,10 +72,9 @@ impl<'a> Evaluator<'a> {
         let subject = &task.subject;
         let statics = subject.path.statics();
         let mut buffers = Vec::with_capacity(roles.len());
-        for (role, v) in roles.iter().zip(graph.inputs()) {
+        for (role, v) in roles.iter().zip(&graph.inputs()[1..]) {
             let fact = graph.fact(*v);
             buffers.push(match (role, subject.noise) {
-                (Role::Image, _) => engine.upload(fact, HostData::F32(subject.image.data()))?,
                 (Role::Static(i), _) => engine.upload(fact, HostData::F32(statics[*i].data()))?,
                 (Role::Key, Some(n)) => engine.upload(fact, HostData::U32(&philox::key(n.seed)))?,
                 (Role::Scale, Some(n)) => engine.upload(fact, HostData::F32(&[n.scale]))?,
@@ -129,7 +133,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn execute(&mut self) -> Result<(), Error> {
-        let inputs: Vec<&Buffer> = self.inputs.iter().collect();
+        let inputs = std::iter::once(self.task.picture).chain(&self.inputs);
+        let inputs: Vec<&Buffer> = inputs.collect();
         let mut output = [&mut self.output];
         Ok(self
             .engine

@@ -35,7 +35,7 @@ pub(super) enum Role {
     Accumulator,
 }
 
-/// A graph of evaluations and what its inputs are, in order.
+/// A graph of evaluations and what its inputs are, in order: the image first.
 pub(super) struct Evaluation {
     pub(super) graph: Graph,
     pub(super) roles: Vec<Role>,

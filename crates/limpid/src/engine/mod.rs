@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// The batch for `total` evaluations: what was asked for, or what pays
-    /// off; fewer where the memory bound wants it.
+    /// off; fewer where the memory bound or the device's own wants it.
     fn batch(
         &self,
         total: u64,
@@ -210,9 +210,9 @@ impl Engine {
         let most = self.max_batch.map_or(u64::MAX, |b| b as u64);
         let mut batch = wanted.min(total).min(most).max(1) as usize;
         // A batch of one that is too large is refused when it is prepared.
-        while batch > 1 && self.options.memory.is_some() {
+        while batch > 1 {
             match self.prepare(&build(batch)?) {
-                Err(Error::Memory { .. }) => batch /= 2,
+                Err(e) if e.is_of_size() => batch /= 2,
                 fits => return fits.map(|_| batch),
             }
         }
@@ -331,10 +331,10 @@ impl Engine {
         Ok(())
     }
 
-    /// The logits of one picture, `[C, H, W]`.
-    pub(crate) fn logits(&self, image: &Tensor) -> Result<Vec<f32>, Error> {
-        let graph = self.scores(image.dims(), 1)?;
-        Ok(self.run(&graph, &[image])?.remove(0).data().to_vec())
+    /// The logits of one picture `[C, H, W]`.
+    fn logits(&self, dims: &[usize], picture: &Buffer) -> Result<Vec<f32>, Error> {
+        let logits = self.execute(&self.scores(dims, 1)?, &[picture])?.remove(0);
+        Ok(self.download(&logits)?.data().to_vec())
     }
 
     /// The graph of the logits of `batch` pictures.

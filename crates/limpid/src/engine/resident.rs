@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The tensor that a buffer is.
-fn tensor(buffer: Buffer) -> DeviceTensor {
+pub(super) fn tensor(buffer: Buffer) -> DeviceTensor {
     DeviceTensor::new(buffer.fact().shape.clone(), Arc::new(buffer))
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use limpid::{Device, Image, Input, Model, Session, SessionOptions};
+use limpid::{Device, Image, Input, Model, Session, SessionOptions, WgpuOptions};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::path::PathBuf;
@@ -17,7 +17,20 @@ pub fn fixture(path: &str) -> PathBuf {
 
 pub fn embedded() -> Session {
     let model = Model::embedded().unwrap();
-    model.session(Device::auto().unwrap()).unwrap()
+    model.session(Device::cpu(None).unwrap()).unwrap()
+}
+
+/// The best graphics adapter, in hardware or software. A test is over where
+/// there is none, unless LIMPID_REQUIRE_WGPU is set.
+pub fn adapter() -> Option<Device> {
+    match Device::wgpu(WgpuOptions::default()) {
+        Ok(device) => Some(device),
+        Err(e) if std::env::var_os("LIMPID_REQUIRE_WGPU").is_some() => panic!("{e}"),
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            None
+        }
+    }
 }
 
 pub fn with(batch: Option<usize>, memory: Option<u64>, threads: usize) -> Session {
