@@ -60,7 +60,7 @@ const PROGRAM: &[&str] = &[
     "limpid-plugin-host",
 ];
 
-const OTHERS: [Other; 4] = [
+const OTHERS: [Other; 5] = [
     Other {
         name: "NEON kernels",
         target: "aarch64-unknown-linux-gnu",
@@ -70,6 +70,11 @@ const OTHERS: [Other; 4] = [
         name: "x86-64 kernels",
         target: "x86_64-unknown-linux-gnu",
         options: &["-p", "limpid-cpu", "--all-targets"],
+    },
+    Other {
+        name: "kernels of graphics adapters in a browser",
+        target: "wasm32-unknown-unknown",
+        options: &["-p", "limpid-wgpu"],
     },
     Other {
         name: "program and plugins on Windows",

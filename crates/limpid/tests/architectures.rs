@@ -161,11 +161,11 @@ impl Fixture {
     /// Errors of the logits (relative to the largest), of the kept elements of
     /// the gradient (relative L2), of its norm and of its products; and the
     /// correlation of the elements.
-    fn compare(&self, name: &str) -> [f64; 5] {
+    fn compare(&self, name: &str, device: &Device) -> [f64; 5] {
         let directory = tempfile::tempdir().unwrap();
         self.write_bundle(name, directory.path());
         let model = Model::open(directory.path()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let session = model.session(Device::auto().unwrap()).unwrap();
+        let session = model.session(device.clone()).unwrap();
         let count = self.input.iter().product();
         let x = uniform("x", self.seed, count);
         let x: Vec<f32> = x.iter().map(|u| (u * 3f64.sqrt()) as f32).collect();
@@ -226,7 +226,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
 }
 
-fn check(members: impl Fn(&str) -> bool, least: usize) {
+fn check(device: &Device, members: impl Fn(&str) -> bool, least: usize) {
     let mut failures = Vec::new();
     let mut checked = 0;
     let folder = std::fs::read_dir(fixture("architectures")).unwrap();
@@ -237,7 +237,7 @@ fn check(members: impl Fn(&str) -> bool, least: usize) {
         let Some(name) = name.strip_suffix(".safetensors").filter(|n| members(n)) else {
             continue;
         };
-        let found = Fixture::open(&path).compare(name);
+        let found = Fixture::open(&path).compare(name, device);
         let [logits, elements, norm, products, correlation] = found;
         println!(
             "{name}: logits {logits:.1e}, gradient {elements:.1e}, its norm {norm:.1e}, its products {products:.1e}, 1 - correlation {:.1e}",
@@ -259,17 +259,36 @@ fn check(members: impl Fn(&str) -> bool, least: usize) {
 
 #[test]
 fn convolutional_networks_agree_with_timm() {
-    check(|n| !n.starts_with("hf.") && !is_token(n), 20);
+    check(&cpu(), |n| !n.starts_with("hf.") && !is_token(n), 20);
 }
 
 #[test]
 fn networks_of_tokens_agree_with_timm() {
-    check(|n| !n.starts_with("hf.") && is_token(n), 4);
+    check(&cpu(), |n| !n.starts_with("hf.") && is_token(n), 4);
 }
 
 #[test]
 fn networks_of_transformers_agree() {
-    check(|n| n.starts_with("hf."), 5);
+    check(&cpu(), |n| n.starts_with("hf."), 5);
+}
+
+/// Those of transformers are the same networks by other names.
+#[test]
+fn convolutional_networks_on_an_adapter_agree_with_timm() {
+    if let Some(adapter) = common::adapter() {
+        check(&adapter, |n| !n.starts_with("hf.") && !is_token(n), 20);
+    }
+}
+
+#[test]
+fn networks_of_tokens_on_an_adapter_agree_with_timm() {
+    if let Some(adapter) = common::adapter() {
+        check(&adapter, |n| !n.starts_with("hf.") && is_token(n), 4);
+    }
+}
+
+fn cpu() -> Device {
+    Device::cpu(None).unwrap()
 }
 
 fn is_token(name: &str) -> bool {

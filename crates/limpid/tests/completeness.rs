@@ -14,7 +14,7 @@ use limpid::{
 fn smooth_network() -> (Session, Input) {
     let model = Model::open(fixture("smooth-network")).unwrap();
     let input = Input::from_npy(fixture("smooth-network/x.npy")).unwrap();
-    (model.session(Device::auto().unwrap()).unwrap(), input)
+    (model.session(Device::cpu(None).unwrap()).unwrap(), input)
 }
 
 fn gap(session: &Session, input: &Input, method: &dyn Explainer, target: &Target) -> f64 {

@@ -109,7 +109,7 @@ fn linear(weights: &[f32], options: SessionOptions) -> Session {
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     std::fs::write(folder.path().join("model.safetensors"), weights).unwrap();
     let model = Model::open(folder.path()).unwrap();
-    Session::new(model, Device::auto().unwrap(), options).unwrap()
+    Session::new(model, Device::cpu(None).unwrap(), options).unwrap()
 }
 
 fn input(values: &[f32]) -> Input {
@@ -305,7 +305,7 @@ fn smooth_network() -> (Session, Input, Value) {
     let numbers = std::fs::read(fixture("metrics/numbers.json")).unwrap();
     let numbers = serde_json::from_slice(&numbers).unwrap();
     (
-        model.session(Device::auto().unwrap()).unwrap(),
+        model.session(Device::cpu(None).unwrap()).unwrap(),
         input,
         numbers,
     )

@@ -19,7 +19,7 @@ use safetensors::SafeTensors;
 fn smooth_network() -> (Session, Input) {
     let model = Model::open(fixture("smooth-network")).unwrap();
     let input = Input::from_npy(fixture("smooth-network/x.npy")).unwrap();
-    (model.session(Device::auto().unwrap()).unwrap(), input)
+    (model.session(Device::cpu(None).unwrap()).unwrap(), input)
 }
 
 fn expected(name: &str) -> Vec<f64> {

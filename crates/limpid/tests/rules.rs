@@ -109,7 +109,7 @@ fn maps_do_not_depend_on_batch_or_threads() {
 #[test]
 fn a_network_without_rectifiers_is_refused_in_words() {
     let model = limpid::Model::open(common::fixture("smooth-network")).unwrap();
-    let session = model.session(limpid::Device::auto().unwrap()).unwrap();
+    let session = model.session(limpid::Device::cpu(None).unwrap()).unwrap();
     let input = limpid::Input::from_npy(common::fixture("smooth-network/x.npy")).unwrap();
     let explain = |method: &dyn Explainer| {
         session.explain_input(&input, method, &Target::Class(2), &RunOptions::default())

@@ -240,7 +240,7 @@ fn weights_are_read_again_for_each_plan() {
             batch: Some(batch),
             ..SessionOptions::default()
         };
-        Session::new(model.clone(), Device::auto().unwrap(), options).unwrap()
+        Session::new(model.clone(), Device::cpu(None).unwrap(), options).unwrap()
     };
     let method = Gradient::new().smoothed(SmoothGrad::new().samples(3).nested());
     let expected = bits(&with(Some(1), None, 2), &method);

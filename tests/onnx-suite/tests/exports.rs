@@ -18,7 +18,7 @@ fn fixture(path: &str) -> PathBuf {
 
 fn open(path: &str) -> Session {
     let model = Model::open(fixture(path)).unwrap();
-    model.session(Device::auto().unwrap()).unwrap()
+    model.session(Device::cpu(None).unwrap()).unwrap()
 }
 
 fn input(folder: &str) -> Input {

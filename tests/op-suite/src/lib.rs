@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod batch;
 mod compare;
 pub mod guard;
 mod known;
@@ -25,6 +26,7 @@ mod reference_device;
 mod report;
 mod rounded;
 
+pub use batch::{Batched, batched_problems, bits};
 pub use compare::{Check, Tolerance};
 pub use known::{KnownFailure, KnownFailures, KnownFailuresError};
 pub use perf::Measurement;

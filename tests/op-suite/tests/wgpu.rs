@@ -1,0 +1,118 @@
+//! The suite on the best graphics adapter of this machine, in hardware or in
+//! software. Without one the tests are skipped, unless LIMPID_REQUIRE_WGPU is set.
+//!
+//! Mesa's software Vulkan on two cores takes a minute or two for each of the
+//! two large modes. So not everything runs in every setting: gradients, whose kernels are
+//! those of the operators, only in the first; with WebGPU's limits and without
+//! subgroups at once, since nothing depends on both; other tiles and sizes of
+//! workgroups without the reference and guards. `op-suite --device wgpu` runs
+//! each alone.
+
+use limpid_op_suite::{
+    Batched, KnownFailures, Mode, Options, batched_problems, bits, run, test_problems,
+};
+use limpid_wgpu::{AdapterClass, LimitSet, Tile, Tuning, WgpuDevice, WgpuOptions};
+
+fn device(options: WgpuOptions) -> Option<WgpuDevice> {
+    match WgpuDevice::new(options) {
+        Ok(device) => Some(device),
+        Err(e) if std::env::var_os("LIMPID_REQUIRE_WGPU").is_some() => panic!("{e}"),
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            None
+        }
+    }
+}
+
+fn check(mode: Mode, options: WgpuOptions) {
+    let Some(device) = device(options) else {
+        return;
+    };
+    let options = Options {
+        known: KnownFailures::committed().unwrap(),
+        ..Options::default()
+    };
+    let report = run(&device, mode, &options);
+    assert!(report.is_success(), "{report}");
+    assert!(report.unsupported().is_empty(), "{report}");
+}
+
+#[test]
+fn operators_match_the_reference() {
+    check(Mode::Test, WgpuOptions::default());
+}
+
+#[test]
+fn gradients_match_the_reference() {
+    check(Mode::Gradient, WgpuOptions::default());
+}
+
+#[test]
+fn everything_is_supported() {
+    check(Mode::Support, WgpuOptions::default());
+}
+
+#[test]
+fn operators_match_the_reference_within_webgpu_s_limits_and_without_subgroups() {
+    let options = WgpuOptions {
+        limits: LimitSet::WebGpu,
+        no_subgroups: true,
+        ..WgpuOptions::default()
+    };
+    check(Mode::Test, options);
+}
+
+#[test]
+fn results_do_not_depend_on_tiles_nor_on_the_size_of_workgroups() {
+    let tile = |rows, columns, depth, per_row, per_column| Tile {
+        rows,
+        columns,
+        depth,
+        per_row,
+        per_column,
+    };
+    // The one has small tiles alone and cuts launches, the other large ones.
+    let table = Tuning::of(AdapterClass::Software);
+    let small = Tuning {
+        large: tile(32, 32, 16, 4, 4),
+        small: tile(32, 32, 16, 4, 4),
+        narrow: tile(8, 128, 8, 4, 4),
+        invocations: 128,
+        fill: usize::MAX,
+        submission: 1_000_000,
+        ..table
+    };
+    let large = Tuning {
+        large: tile(64, 128, 8, 8, 8),
+        small: tile(64, 128, 8, 8, 8),
+        narrow: tile(4, 256, 8, 4, 4),
+        invocations: 256,
+        fill: 0,
+        submission: u64::MAX,
+        ..table
+    };
+    let tuned = |tuning| {
+        device(WgpuOptions {
+            tuning: Some(tuning),
+            ..WgpuOptions::default()
+        })
+    };
+    let (Some(a), Some(b)) = (tuned(small), tuned(large)) else {
+        return;
+    };
+    for problem in &test_problems() {
+        assert!(bits(&a, problem) == bits(&b, problem), "{}", problem.name);
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_batch() {
+    let Some(device) = device(WgpuOptions::default()) else {
+        return;
+    };
+    for Batched { all, each } in batched_problems() {
+        let alone = each.iter().flat_map(|p| bits(&device, p).remove(0));
+        let whole = bits(&device, &all).remove(0);
+        assert!(whole.into_iter().eq(alone), "{}", all.name);
+    }
+}
