@@ -138,8 +138,9 @@ fn an_adapter_in_software_is_used_on_request_alone() -> Result<()> {
         dir.run([&args[..], &[device.as_ref(), "--model".as_ref(), model]].concat())
     };
     let done = run("wgpu")?;
-    let notes = |err: &str| err.lines().filter(|l| l.starts_with("note:")).count();
-    let line = &done.good().json()?[0];
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let notes = |err: &str| err.lines().filter(|l| l.contains("note:")).count();
+    let line = &done.json()?[0];
     assert_eq!(
         (&line["device"], &line["precision"]),
         (&"wgpu".into(), &"f32".into())
