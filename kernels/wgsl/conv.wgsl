@@ -47,6 +47,8 @@ struct Params {
     out_step_y: u32,
     out_step_x: u32,
     out_offset: u32,
+    // Blocks of rows before this launch's first.
+    first_block: u32,
     line_words: u32,
     clip_low: f32,
     clip_high: f32,
@@ -139,7 +141,7 @@ fn main(
     let row_block = block % p.row_blocks;
     let column_block = block / p.row_blocks % p.column_blocks;
     let group = block / p.row_blocks / p.column_blocks;
-    first_row = row_block * BM;
+    first_row = (p.first_block + row_block) * BM;
     first_channel = group * p.rows;
     block_weights = (group * p.row_blocks + row_block) * p.depth * (BM / 4u);
     let fetched = column_block * BN + fetched_column(tid);

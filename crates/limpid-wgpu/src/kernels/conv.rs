@@ -1,4 +1,4 @@
-use super::product::{Finish, Packed, access, multiplied, tile};
+use super::product::{Finish, Packed, access, multiplied, part, tile};
 use super::taps::Phase;
 use super::{depthwise, winograd};
 use crate::gather::{Axis, Gather};
@@ -115,10 +115,10 @@ impl Convolution<'_> {
                 dispatches.extend(packed.launch);
                 packed.slot
             });
-            dispatches.push(match depthwise {
-                true => depthwise::launch(&self, phase, weights, &finish),
-                false => self.launch(phase, weights, &finish),
-            });
+            match depthwise {
+                true => dispatches.push(depthwise::launch(&self, phase, weights, &finish)),
+                false => dispatches.extend(self.launches(phase, weights, &finish)),
+            }
         }
         let name = match (depthwise, self.transposed) {
             (true, false) => "depthwise convolution",
@@ -212,11 +212,36 @@ impl Convolution<'_> {
         Weights::table(words.into_iter().map(|w| w as u32).collect())
     }
 
-    fn launch(&self, phase: &Phase, weights: Slot, finish: &Finish) -> Dispatch {
+    /// The launches of a phase: one, or one for as many rows as a binding holds
+    /// the weights of.
+    fn launches(&self, phase: &Phase, weights: Slot, finish: &Finish) -> Vec<Dispatch> {
+        let row_blocks = self.rows.div_ceil(self.tile.rows);
+        let block = (self.depth(phase) * self.tile.rows * self.tile_type().bytes()) as u64;
+        let most = (self.profile.binding / block.max(1)).max(1) as usize;
+        if self.groups > 1 || row_blocks <= most {
+            return vec![self.launch(phase, weights, finish, 0..row_blocks)];
+        }
+        let firsts = (0..row_blocks).step_by(most);
+        let launch = |first: usize| {
+            let blocks = first..row_blocks.min(first + most);
+            let bytes = blocks.start as u64 * block..blocks.end as u64 * block;
+            self.launch(phase, part(weights.clone(), bytes), finish, blocks)
+        };
+        firsts.map(launch).collect()
+    }
+
+    /// The launch of some blocks of rows.
+    fn launch(
+        &self,
+        phase: &Phase,
+        weights: Slot,
+        finish: &Finish,
+        blocks: std::ops::Range<usize>,
+    ) -> Dispatch {
         let s = self.s;
         let (x, out) = (s.shape(0), s.output());
         let columns = out[0] * phase.pixels();
-        let row_blocks = self.rows.div_ceil(self.tile.rows);
+        let row_blocks = blocks.len();
         let column_blocks = columns.div_ceil(self.tile.columns);
         let depth = self.depth(phase);
         let whole =
@@ -241,7 +266,7 @@ impl Convolution<'_> {
             .params(phase.in_step)
             .params([out[1], out[2] * out[3], out[3]])
             .params(phase.out_step)
-            .params([phase.offset(out[3])]);
+            .params([phase.offset(out[3]), blocks.start]);
         let mut dispatch = finish
             .bounds(finish.switches(dispatch))
             .bind(weights)
@@ -252,7 +277,8 @@ impl Convolution<'_> {
         dispatch.slots.extend(finish.slots());
         dispatch.slots.push(finish.output());
         dispatch.groups = (row_blocks * column_blocks * self.groups) as u64;
-        dispatch.work = 2 * (self.groups * self.rows * columns) as u64 * depth as u64;
+        dispatch.work =
+            2 * (self.groups * blocks.len() * self.tile.rows * columns) as u64 * depth as u64;
         dispatch
     }
 }
