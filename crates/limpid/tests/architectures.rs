@@ -272,11 +272,13 @@ fn networks_of_transformers_agree() {
     check(&cpu(), |n| n.starts_with("hf."), 5);
 }
 
-/// Those of transformers are the same networks by other names.
+/// Those of transformers are the same networks by other names; the weights of
+/// VGG's first product are 411 MB, of which adapters need to bind 128 alone.
 #[test]
 fn convolutional_networks_on_an_adapter_agree_with_timm() {
+    let left_out = |n: &str| n.starts_with("hf.") || n.starts_with("vgg");
     if let Some(adapter) = common::adapter() {
-        check(&adapter, |n| !n.starts_with("hf.") && !is_token(n), 20);
+        check(&adapter, |n| !left_out(n) && !is_token(n), 20);
     }
 }
 

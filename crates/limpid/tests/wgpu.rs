@@ -43,7 +43,7 @@ fn fewer(params: &[ParamInfo], smooth: bool) -> Option<(&'static str, &'static s
     let mut known = names.filter(|name| params.iter().any(|p| p.name == *name));
     known
         .next()
-        .map(|name| (name, if name == "steps" { "8" } else { "128" }))
+        .map(|name| (name, if name == "steps" { "8" } else { "512" }))
 }
 
 fn compare(smooth: Option<u64>) {
