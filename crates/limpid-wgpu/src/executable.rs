@@ -48,6 +48,9 @@ struct Step {
     launches: Range<usize>,
 }
 
+/// A bind group for each launch that has a lasting one.
+type Groups = Arc<Vec<Option<wgpu::BindGroup>>>;
+
 /// A plan with its compiled kernels and its weights on the device.
 pub(crate) struct WgpuExecutable {
     plan: Plan,
@@ -57,7 +60,7 @@ pub(crate) struct WgpuExecutable {
     working_bytes: usize,
     /// The bind groups of launches that bind neither inputs nor outputs, for
     /// the arena that was used last.
-    bound: Mutex<Option<(u64, Arc<Vec<Option<wgpu::BindGroup>>>)>>,
+    bound: Mutex<Option<(u64, Groups)>>,
     /// The device that it was made by.
     pub(crate) owner: u64,
 }
@@ -336,7 +339,7 @@ impl WgpuExecutable {
     }
 
     /// The bind groups that only depend on the arena.
-    fn lasting(&self, gpu: &Gpu, arena: &Arena) -> Arc<Vec<Option<wgpu::BindGroup>>> {
+    fn lasting(&self, gpu: &Gpu, arena: &Arena) -> Groups {
         let mut kept = lock(&self.bound);
         if let Some((id, groups)) = &*kept
             && *id == arena.id

@@ -60,11 +60,11 @@ impl Gpu {
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
             | wgpu::Features::PIPELINE_CACHE;
         let features = (adapter.wgpu.features() & known).difference(without);
-        // SAFETY: of what is experimental only cooperative matrices are asked for,
-        // and kernels use them in bounds.
         #[allow(unsafe_code)]
         let experimental = match features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
         {
+            // SAFETY: of what is experimental only cooperative matrices are asked
+            // for, and kernels use them in bounds.
             true => unsafe { wgpu::ExperimentalFeatures::enabled() },
             false => wgpu::ExperimentalFeatures::disabled(),
         };

@@ -8,6 +8,8 @@
 //! workgroups without the reference and guards. `op-suite --device wgpu` runs
 //! each alone.
 
+#![allow(clippy::print_stderr, reason = "it is told why a test is skipped")]
+
 use limpid_op_suite::{
     Batched, KnownFailures, Mode, Options, batched_problems, bits, run, test_problems,
 };

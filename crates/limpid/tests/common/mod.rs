@@ -1,6 +1,7 @@
 //! What the integration tests share: fixtures, and a session on the embedded model.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::print_stderr, reason = "it is told why a test is skipped")]
 
 use limpid::{Device, Image, Input, Model, Session, SessionOptions, WgpuOptions};
 use safetensors::tensor::TensorView;
