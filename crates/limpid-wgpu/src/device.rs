@@ -1,4 +1,4 @@
-use crate::adapter::{Adapter, needed};
+use crate::adapter::{Adapter, AdapterClass, needed};
 use crate::arena::Arenas;
 use crate::executable::{Bound, Caches, WgpuExecutable};
 use crate::gpu::{Gpu, lock};
@@ -30,6 +30,8 @@ pub enum LimitSet {
     /// All that it has.
     #[default]
     Adapter,
+    /// All that it has, but so many bytes at most in a binding: for tests.
+    Binding(u64),
     /// Those that WebGPU guarantees everywhere: bindings of 128 MiB, workgroups of
     /// 256 invocations and 16 KiB.
     WebGpu,
@@ -120,8 +122,17 @@ impl WgpuDevice {
                     .to_owned(),
             });
         }
+        // Mesa's software Vulkan gives up after so many, without a word.
+        let rounds = match info.class {
+            AdapterClass::Software => 1 << 16,
+            _ => u64::MAX,
+        };
         let limits = match options.limits {
             LimitSet::Adapter => adapter.wgpu.limits(),
+            LimitSet::Binding(bytes) => wgpu::Limits {
+                max_storage_buffer_binding_size: bytes,
+                ..adapter.wgpu.limits()
+            },
             LimitSet::WebGpu => needed(),
         };
         let without = match options.no_subgroups {
@@ -141,7 +152,7 @@ impl WgpuDevice {
         };
         Ok(Self {
             capabilities,
-            profile: Profile::new(&gpu, units(&adapter, options.matrices), tuning),
+            profile: Profile::new(&gpu, units(&adapter, options.matrices), tuning, rounds),
             gpu,
             half: options.half,
             caches: Caches::default(),

@@ -3,7 +3,7 @@ use crate::gpu::{Gpu, lock};
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::layout::{Stored, storage_bytes};
 use crate::pipelines::{Pipeline, Pipelines};
-use crate::select::select;
+use crate::select::{select, unsupported};
 use crate::source::Binding;
 use crate::weights::{Resident, WeightCache, Weights};
 use limpid_device::{DeviceError, Executable, Timing};
@@ -191,6 +191,11 @@ impl Builder<'_> {
         dispatch: Dispatch,
         workspace: u64,
     ) -> Result<(), DeviceError> {
+        if dispatch.rounds >= self.profile.rounds {
+            let op = &self.plan.graph().nodes()[node].op;
+            let reason = "its sums are longer than this adapter's driver lets a loop run";
+            return Err(unsupported(op, reason.to_owned()));
+        }
         let pipeline = self.caches.pipelines.get(self.gpu, &dispatch)?;
         let wide = u64::from(self.gpu.limits.max_compute_workgroups_per_dimension);
         let bound = self.profile.tuning.submission.max(1);

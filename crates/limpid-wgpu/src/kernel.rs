@@ -54,10 +54,12 @@ pub(crate) struct Profile {
     /// The fewest invocations that a subgroup has; 1 without operations across it.
     pub(crate) lanes: usize,
     pub(crate) tuning: Tuning,
+    /// The rounds after which a driver ends an invocation's loops.
+    pub(crate) rounds: u64,
 }
 
 impl Profile {
-    pub(crate) fn new(gpu: &Gpu, units: Vec<Units>, tuning: Tuning) -> Self {
+    pub(crate) fn new(gpu: &Gpu, units: Vec<Units>, tuning: Tuning, rounds: u64) -> Self {
         Self {
             binding: gpu.limits.max_storage_buffer_binding_size,
             units,
@@ -66,6 +68,7 @@ impl Profile {
                 false => 1,
             },
             tuning,
+            rounds,
         }
     }
 }
@@ -113,6 +116,8 @@ pub(crate) struct Dispatch {
     pub(crate) groups: u64,
     /// Floating-point operations, roughly, of all workgroups.
     pub(crate) work: u64,
+    /// Rounds of its loops, where there may be many.
+    pub(crate) rounds: u64,
 }
 
 impl Dispatch {
@@ -125,6 +130,7 @@ impl Dispatch {
             slots: Vec::new(),
             groups: 1,
             work: 0,
+            rounds: 0,
         }
     }
 

@@ -20,6 +20,13 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// The rounds of loops that an invocation makes for sums so deep.
+    pub(crate) fn rounds(&self, depth: usize) -> u64 {
+        // One of blocks, one of each fetch, four depths in each of the others.
+        let block = 3 + self.depth / 4;
+        (depth.div_ceil(self.depth) * block) as u64
+    }
+
     /// Invocations of a workgroup.
     #[must_use]
     pub fn invocations(&self) -> usize {

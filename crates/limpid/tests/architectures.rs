@@ -273,10 +273,9 @@ fn networks_of_transformers_agree() {
 }
 
 /// Those of transformers are the same networks by other names; the weights of
-/// VGG's first product are 411 MB, of which adapters need to bind 128 alone.
 #[test]
 fn convolutional_networks_on_an_adapter_agree_with_timm() {
-    let left_out = |n: &str| n.starts_with("hf.") || n.starts_with("vgg");
+    let left_out = |n: &str| n.starts_with("hf.");
     if let Some(adapter) = common::adapter() {
         check(&adapter, |n| !left_out(n) && !is_token(n), 20);
     }

@@ -20,6 +20,24 @@ fn store_b(at: u32, v: vec4<f32>) {
     tile_b[at] = Tile(v);
 }
 
+// Adds the products at one depth.
+fn add_depth(tx: u32, ty: u32, k: u32, sums: ptr<function, Sums>) {
+    var a: array<vec4<f32>, GROUPS_M>;
+    for (var g = 0u; g < GROUPS_M; g++) {
+        a[g] = vec4<f32>(tile_a[k * (BM / 4u) + g * (BM / 4u / GROUPS_M) + ty]);
+    }
+    var b: array<vec4<f32>, GROUPS_N>;
+    for (var g = 0u; g < GROUPS_N; g++) {
+        b[g] = vec4<f32>(tile_b[k * (BN / 4u) + g * (BN / 4u / GROUPS_N) + tx]);
+    }
+    for (var r = 0u; r < TM; r++) {
+        let v = vec4<f32>(a[r / 4u][r % 4u]);
+        for (var g = 0u; g < GROUPS_N; g++) {
+            (*sums)[r * GROUPS_N + g] = fma(v, b[g], (*sums)[r * GROUPS_N + g]);
+        }
+    }
+}
+
 fn multiply(tid: u32, depth: u32) -> Sums {
     var sums: Sums;
     let tx = tid % ACROSS;
@@ -27,21 +45,13 @@ fn multiply(tid: u32, depth: u32) -> Sums {
     for (var k0 = 0u; k0 < depth; k0 += BK) {
         fetch(tid, k0);
         workgroupBarrier();
-        for (var k = 0u; k < BK; k++) {
-            var a: array<vec4<f32>, GROUPS_M>;
-            for (var g = 0u; g < GROUPS_M; g++) {
-                a[g] = vec4<f32>(tile_a[k * (BM / 4u) + g * (BM / 4u / GROUPS_M) + ty]);
-            }
-            var b: array<vec4<f32>, GROUPS_N>;
-            for (var g = 0u; g < GROUPS_N; g++) {
-                b[g] = vec4<f32>(tile_b[k * (BN / 4u) + g * (BN / 4u / GROUPS_N) + tx]);
-            }
-            for (var r = 0u; r < TM; r++) {
-                let v = vec4<f32>(a[r / 4u][r % 4u]);
-                for (var g = 0u; g < GROUPS_N; g++) {
-                    sums[r * GROUPS_N + g] = fma(v, b[g], sums[r * GROUPS_N + g]);
-                }
-            }
+        // Four at a time: Mesa's software Vulkan ends all loops of an invocation after
+        // 65,536 rounds in all.
+        for (var k = 0u; k < BK; k += 4u) {
+            add_depth(tx, ty, k, &sums);
+            add_depth(tx, ty, k + 1u, &sums);
+            add_depth(tx, ty, k + 2u, &sums);
+            add_depth(tx, ty, k + 3u, &sums);
         }
         workgroupBarrier();
     }

@@ -26,6 +26,9 @@ struct Arguments {
     /// Emulate units for small matrices on an adapter
     #[arg(long)]
     emulate_matrices: bool,
+    /// Give an adapter's kernels at most so many bytes at once
+    #[arg(long, conflicts_with = "webgpu_limits")]
+    binding: Option<u64>,
     /// Leave an adapter's subgroup operations alone
     #[arg(long)]
     no_subgroups: bool,
@@ -88,9 +91,10 @@ fn main() -> Result<()> {
     match (arguments.device, arguments.isa) {
         (Choice::Reference, _) => devices.push(Box::new(ReferenceDevice::new())),
         (Choice::Wgpu, _) => devices.push(Box::new(WgpuDevice::new(WgpuOptions {
-            limits: match arguments.webgpu_limits {
-                true => LimitSet::WebGpu,
-                false => LimitSet::Adapter,
+            limits: match (arguments.webgpu_limits, arguments.binding) {
+                (true, _) => LimitSet::WebGpu,
+                (false, Some(bytes)) => LimitSet::Binding(bytes),
+                (false, None) => LimitSet::Adapter,
             },
             no_subgroups: arguments.no_subgroups,
             matrices: match arguments.emulate_matrices {

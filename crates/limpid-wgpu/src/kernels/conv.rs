@@ -6,6 +6,7 @@ use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::layout::Stored;
 use crate::tuning::Tile;
 use crate::weights::Weights;
+use limpid_graph::Fact;
 use limpid_graph::ops::{Conv, ConvTranspose, Epilogue};
 
 /// A convolution.
@@ -33,6 +34,36 @@ pub(crate) fn conv(op: &Conv, s: &Signature<'_>, profile: &Profile) -> Kernel {
 
 /// A transposed convolution: a phase for each position between strides.
 pub(crate) fn transpose(op: &ConvTranspose, s: &Signature<'_>, profile: &Profile) -> Kernel {
+    if let [x, weight] = [s.shape(0), s.shape(1)].map(|d| &d[..])
+        && let ([n, m, 1, 1], [_, c, kh, kw]) = (x, weight)
+        && kh * kw > 1
+        && s.output()[..] == [*n, *c, *kh, *kw]
+        && s.inputs.len() == 2 + usize::from(op.scaled)
+        && op.epilogue.is_none()
+        && op.pads == [0; 4]
+    {
+        // Of one pixel: each output has one product for each input channel, and no
+        // tap is looked at in vain.
+        let rows = c * kh * kw;
+        let weight = Fact::f32([*m, rows, 1, 1]);
+        let y = Fact::f32([*n, rows, 1, 1]);
+        let mut inputs = s.inputs.clone();
+        inputs[1] = &weight;
+        let flat = Signature {
+            op: s.op,
+            inputs,
+            outputs: vec![&y],
+            constants: s.constants.clone(),
+            reads: s.reads.clone(),
+            writes: s.writes.clone(),
+            used: s.used.clone(),
+        };
+        let op = ConvTranspose {
+            scaled: op.scaled,
+            ..ConvTranspose::default()
+        };
+        return transpose(&op, &flat, profile);
+    }
     let (x, weight, out) = (s.shape(0), s.shape(1), s.output());
     let own = s.inputs.len() - op.epilogue.inputs();
     let biased = own - usize::from(op.scaled) == 3;
@@ -277,6 +308,7 @@ impl Convolution<'_> {
         dispatch.slots.extend(finish.slots());
         dispatch.slots.push(finish.output());
         dispatch.groups = (row_blocks * column_blocks * self.groups) as u64;
+        dispatch.rounds = self.tile.rounds(depth);
         dispatch.work =
             2 * (self.groups * blocks.len() * self.tile.rows * columns) as u64 * depth as u64;
         dispatch

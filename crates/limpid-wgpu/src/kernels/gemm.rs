@@ -58,6 +58,7 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
             .bind(Slot::Input(0));
         dispatch.slots.extend(finish.slots());
         dispatch.slots.push(finish.output());
+        dispatch.rounds = tile.rounds(depth);
         dispatch.groups = (row_blocks * blocks) as u64;
         dispatch.work = 2 * (rows * length) as u64 * (blocks * tile.columns) as u64;
         dispatches.push(dispatch);

@@ -65,6 +65,7 @@ impl Product {
             .params(self.b)
             .bind(Slot::Weights(Weights::table(starts.collect())));
         dispatch.slots.extend(operands);
+        dispatch.rounds = tile.rounds(self.depth);
         dispatch.groups = (products * blocks[0] * blocks[1]) as u64;
         dispatch.work = 2 * (products * rows * columns) as u64 * self.depth as u64;
         dispatch
