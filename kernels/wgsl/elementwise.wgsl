@@ -44,15 +44,6 @@ struct Params {
 
 override INVOCATIONS: u32 = 256u;
 
-// Not a number where one of them is not.
-fn min_(a: f32, b: f32) -> f32 {
-    return select(select(b, a, a < b || a != a), b, b != b);
-}
-
-fn max_(a: f32, b: f32) -> f32 {
-    return select(select(b, a, a > b || a != a), b, b != b);
-}
-
 fn element(a: vec4<u32>, b: vec4<u32>) -> f32 {
     ${FORMULA}
 }

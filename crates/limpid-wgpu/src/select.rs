@@ -3,7 +3,7 @@
 use crate::kernel::{Kernel, Profile, Signature};
 use crate::kernels::{axis_filter, concat, gaussian_noise, sums};
 use crate::kernels::{conv, elementwise, gemm, heat_kernel, mask, mat_mul, max_pool};
-use crate::kernels::{reduce, separable_filter, transpose};
+use crate::kernels::{reduce, reshape, separable_filter, transpose};
 use limpid_device::DeviceError;
 use limpid_graph::{Expr, Formula, Op};
 
@@ -42,7 +42,7 @@ pub(crate) fn select(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, Dev
         Op::SeparableFilter(op) => separable_filter::separable_filter(op, s, profile),
         Op::Clip(op) => elementwise::clip(s, op)?,
         Op::BatchNormalization(op) => elementwise::batch_normalization(s, *op)?,
-        Op::Reshape(_) | Op::Flatten(_) | Op::Relayout(_) => elementwise::copy(s)?,
+        Op::Reshape(_) | Op::Flatten(_) | Op::Relayout(_) => reshape::reshape(s, profile)?,
         Op::Expand(_) => elementwise::elementwise(s, &Formula::new(&Expr::input(0)))?,
         Op::AxisFilter(op) => axis_filter::axis_filter(op, s),
         Op::Concat(op) => concat::concat(*op, s)?,

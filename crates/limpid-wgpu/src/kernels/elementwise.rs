@@ -128,12 +128,6 @@ pub(crate) fn batch_normalization(
     kernel(s, "batch normalization", &formula, &strides)
 }
 
-/// The same elements in C order under another shape, or of another type.
-pub(crate) fn copy(s: &Signature<'_>) -> Result<Kernel, DeviceError> {
-    let strides = [broadcast_strides(s.output(), s.output())];
-    kernel(s, "copy", &Formula::new(&Expr::input(0)), &strides)
-}
-
 /// A value whose element at an index is the input's at these distances.
 pub(crate) fn strided(s: &Signature<'_>, strides: Vec<usize>) -> Result<Kernel, DeviceError> {
     kernel(

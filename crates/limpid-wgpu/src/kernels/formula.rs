@@ -37,7 +37,7 @@ fn unary(f: Unary, x: &str) -> String {
     match f {
         Unary::Neg => format!("-{x}"),
         Unary::Abs => format!("abs({x})"),
-        Unary::Sign => format!("(select(0.0, 1.0, {x} > 0.0) - select(0.0, 1.0, {x} < 0.0))"),
+        Unary::Sign => format!("sign_({x})"),
         Unary::Floor => format!("floor({x})"),
         Unary::Ceil => format!("ceil({x})"),
         Unary::Round => format!("round({x})"),

@@ -15,6 +15,7 @@ pub(crate) mod mat_mul;
 pub(crate) mod max_pool;
 mod product;
 pub(crate) mod reduce;
+pub(crate) mod reshape;
 pub(crate) mod separable_filter;
 pub(crate) mod sums;
 mod taps;
