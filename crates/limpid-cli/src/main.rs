@@ -15,6 +15,7 @@ mod loader;
 mod options;
 mod plugins;
 mod selection;
+mod tuning;
 
 use clap::{Parser, Subcommand};
 use console::{OutputError, Usage};

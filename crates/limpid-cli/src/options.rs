@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use crate::console::{self, Usage};
+use crate::tuning;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use limpid::{
@@ -226,7 +227,10 @@ impl Machine {
         let half = self.precision == F16;
         let usage = |text: &str| Err(Usage(text.to_owned()).into());
         let adapter = match (self.device, self.precision) {
-            (Auto, F32) if !of_cpu => return Ok(Device::auto()?),
+            (Auto, F32) if !of_cpu => match Adapter::hardware().into_iter().next() {
+                Some(adapter) => adapter,
+                None => return Ok(Device::cpu_with(self.cpu())?),
+            },
             (Auto | Cpu, F32 | Bf16) => return Ok(Device::cpu_with(self.cpu())?),
             (Cpu, F16) => {
                 return usage(
@@ -261,11 +265,17 @@ impl Machine {
                 adapter.info().name
             ));
         }
-        Ok(Device::wgpu(WgpuOptions {
+        let opened = Device::wgpu(WgpuOptions {
+            tuning: Some(tuning::of(&adapter, told)),
             adapter: Some(adapter),
             half,
             ..WgpuOptions::default()
-        })?)
+        });
+        match (self.device, opened) {
+            // As `Device::auto`: an adapter that does not open is none.
+            (Auto, Err(_)) if !half => Ok(Device::cpu_with(self.cpu())?),
+            (_, opened) => Ok(opened?),
+        }
     }
 
     /// The options as arguments, for another process of this program. The seed

@@ -11,7 +11,7 @@ use limpid_device::{
     Buffer, Capabilities, Device, DeviceError, DeviceKind, Executable, HostData, Timing,
     check_bindings,
 };
-use limpid_graph::{Fact, Graph, Op, Plan};
+use limpid_graph::{Fact, Graph, Op, Plan, ValueId};
 use limpid_tensor::DType;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +78,13 @@ pub struct WgpuDevice {
     arenas: Arenas,
     running: Mutex<VecDeque<wgpu::SubmissionIndex>>,
     id: u64,
+}
+
+/// The plan of a graph whose values are made so.
+pub(crate) fn plan(graph: Arc<Graph>, stored: &[Stored]) -> Result<Plan, DeviceError> {
+    let facts = Arc::clone(&graph);
+    let bytes = |v: ValueId| storage_bytes(facts.fact(v), stored[v.index()]);
+    Ok(Plan::by_value(graph, bytes, |node| node, ALIGNMENT)?)
 }
 
 /// A buffer and the device that it is on.
@@ -256,9 +263,8 @@ impl Device for WgpuDevice {
     }
 
     fn plan(&self, graph: Arc<Graph>) -> Result<Plan, DeviceError> {
-        let (facts, stored) = (Arc::clone(&graph), self.stored(&graph));
-        let bytes = |v: limpid_graph::ValueId| storage_bytes(facts.fact(v), stored[v.index()]);
-        Ok(Plan::by_value(graph, bytes, |node| node, ALIGNMENT)?)
+        let stored = self.stored(&graph);
+        plan(graph, &stored)
     }
 
     fn prepare(&self, plan: Plan) -> Result<Arc<dyn Executable>, DeviceError> {

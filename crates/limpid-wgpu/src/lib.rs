@@ -16,6 +16,7 @@
 
 mod adapter;
 mod arena;
+mod costs;
 mod device;
 mod executable;
 mod gather;
@@ -24,6 +25,7 @@ mod half;
 mod kernel;
 mod kernels;
 mod layout;
+mod measure;
 mod pipelines;
 mod select;
 #[path = "source.rs"]
@@ -32,5 +34,8 @@ mod tuning;
 mod weights;
 
 pub use adapter::{Adapter, AdapterClass, AdapterInfo};
+#[doc(hidden)]
+pub use costs::{LaunchCost, costs};
 pub use device::{LimitSet, Matrices, WgpuDevice, WgpuOptions};
-pub use tuning::{Tile, Tuning};
+pub use measure::{Measured, TileChoice, TileTime, Tuner};
+pub use tuning::{Tile, Tuning, Winograd};

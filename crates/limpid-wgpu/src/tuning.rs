@@ -75,8 +75,29 @@ impl Tile {
     }
 }
 
+/// The convolutions that go by way of Winograd's transforms; a matter of one
+/// image's shape, so that results do not depend on the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Winograd {
+    /// Channels, on the side that has fewer, from which they save more than
+    /// transforms cost.
+    pub channels: usize,
+    /// Tiles of 4 x 4 of an image from which weights, of which there are four
+    /// times as many, are not what is waited for.
+    pub tiles: usize,
+}
+
+impl Winograd {
+    /// Where it pays on most adapters; `docs/gpu.md` says why.
+    pub const PAYS: Self = Self {
+        channels: 96,
+        tiles: 16,
+    };
+}
+
 /// The choices that depend on the hardware and not on the operator. They change
-/// how fast a kernel is, not what it computes.
+/// how fast a kernel is, not what it computes, but for `winograd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
@@ -86,8 +107,9 @@ pub struct Tuning {
     pub small: Tile,
     /// For products of a few rows: the gradient of a picture has three.
     pub narrow: Tile,
-    /// Whether windows of 3 x 3 take fewer products by Winograd's transforms.
-    pub winograd: bool,
+    /// Where windows of 3 x 3 take fewer products by Winograd's transforms; never
+    /// if `None`. It changes how sums are rounded, so nothing measured changes it.
+    pub winograd: Option<Winograd>,
     /// Invocations of a workgroup of kernels of lines and windows: 128 or 256.
     pub invocations: usize,
     /// Blocks below which the small tile is taken.
@@ -125,7 +147,7 @@ impl Tuning {
                 large: tile(64, 128, 8, 8, 8),
                 small: tile(32, 64, 16, 4, 4),
                 narrow,
-                winograd: true,
+                winograd: Some(Winograd::PAYS),
                 invocations: 256,
                 fill: 256,
                 submission: 500_000_000_000,
@@ -134,7 +156,7 @@ impl Tuning {
                 large: tile(64, 64, 16, 4, 8),
                 small: tile(32, 32, 16, 4, 4),
                 narrow,
-                winograd: true,
+                winograd: Some(Winograd::PAYS),
                 invocations: 256,
                 fill: 64,
                 submission: 100_000_000_000,
@@ -143,7 +165,11 @@ impl Tuning {
                 large: tile(64, 64, 16, 8, 8),
                 small: tile(32, 64, 16, 4, 8),
                 narrow,
-                winograd: true,
+                // Memory is as near as arithmetic is slow.
+                winograd: Some(Winograd {
+                    channels: 32,
+                    ..Winograd::PAYS
+                }),
                 invocations: 256,
                 fill: 0,
                 submission: 20_000_000_000,

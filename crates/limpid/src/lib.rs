@@ -66,6 +66,7 @@ pub use view::{MapView, Overlay};
 #[doc(hidden)]
 pub mod measure {
     pub use crate::engine::workload::{Step, Work, Workload, normals};
+    pub use limpid_wgpu::{Measured, TileChoice, TileTime, Tuner};
 }
 
 /// Licence notices of what is built into the program besides its code.

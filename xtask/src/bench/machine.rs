@@ -1,7 +1,10 @@
 //! When and where a measurement is made.
 
 use crate::cargo;
-use std::path::PathBuf;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -55,6 +58,23 @@ pub(crate) fn processor(lscpu: &str) -> Option<&str> {
 pub(crate) fn results(processor: &str, threads: usize) -> PathBuf {
     let name = format!("{}-{}-{threads}threads", today(), slug(processor));
     cargo::root().join("benches/runs").join(name)
+}
+
+/// Writes `NAME.md` and `NAME.json` to `out`, today's folder if there is none.
+pub(crate) fn write(
+    out: Option<&Path>,
+    [processor, name]: [&str; 2],
+    threads: usize,
+    text: &str,
+    document: &Value,
+) -> Result<()> {
+    let out = out.map_or_else(|| results(processor, threads), Path::to_path_buf);
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    fs::write(out.join(format!("{name}.md")), text)?;
+    let document = serde_json::to_string_pretty(document)?;
+    fs::write(out.join(format!("{name}.json")), document + "\n")?;
+    println!("written to {}", out.display());
+    Ok(())
 }
 
 /// A name as part of a file's: lower-case letters, digits and dashes.

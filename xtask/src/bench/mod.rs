@@ -1,5 +1,7 @@
-//! `cargo xtask bench`: Limpid and other programs, or plugins, measured in turn.
+//! `cargo xtask bench`: Limpid and other programs, plugins, or plain kernels,
+//! measured in turn.
 
+mod gpu;
 mod machine;
 mod peers;
 mod plugins;
@@ -12,7 +14,8 @@ mod worker;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-/// Measure Limpid against other programs, and plugins against what is built in.
+/// Measure Limpid against other programs, plugins against what is built in, and
+/// a graphics adapter's kernels against plain ones.
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Options {
@@ -24,11 +27,13 @@ pub(crate) struct Options {
 enum Command {
     Peers(peers::Options),
     Plugins(plugins::Options),
+    Gpu(gpu::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     match &options.command {
         Command::Peers(options) => peers::run(options),
         Command::Plugins(options) => plugins::run(options),
+        Command::Gpu(options) => gpu::run(options),
     }
 }

@@ -8,7 +8,6 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -74,12 +73,6 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         env!("CARGO_PKG_VERSION")
     );
     println!("{text}");
-    let out = options
-        .out
-        .clone()
-        .unwrap_or_else(|| machine::results(processor, *threads));
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    fs::write(out.join("plugins.md"), &text)?;
     let document = json!({
         "date": date,
         "limpid": env!("CARGO_PKG_VERSION"),
@@ -89,9 +82,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         "groups": serde_json::from_slice::<serde_json::Value>(&output.stdout)?,
         "lscpu": lscpu,
     });
-    let document = serde_json::to_string_pretty(&document)?;
-    fs::write(out.join("plugins.json"), document + "\n")?;
-    println!("written to {}", out.display());
+    let out = options.out.as_deref();
+    machine::write(out, [processor, "plugins"], *threads, &text, &document)?;
     Ok(good)
 }
 

@@ -16,19 +16,10 @@ const POINTS: usize = 36;
 /// Invocations of a workgroup of the transforms, which need many registers.
 const TRANSFORMS: usize = 64;
 
-/// Channels below which transforms cost more than they save, as they take the
-/// place of a product of so few.
-const FEW_CHANNELS: usize = 32;
-
-/// Tiles of an image below which weights, of which there are four times as
-/// many, are what is waited for.
-const FEW_TILES: usize = 16;
-
 /// Bytes of transformed tiles that lie in memory at once.
 const TILES_BYTES: usize = 32 << 20;
 
-/// The kernel of a convolution, where it pays; a matter of one image's shape, so
-/// that results do not depend on the batch.
+/// The kernel of a convolution, where it pays.
 pub(super) fn kernel(c: &Convolution<'_>, phase: &Phase) -> Option<Kernel> {
     let s = c.s;
     let [down, across] = [0, 1].map(|d| phase.taps[d].spaced());
@@ -37,8 +28,12 @@ pub(super) fn kernel(c: &Convolution<'_>, phase: &Phase) -> Option<Kernel> {
         phase.in_step == [1, 1] && phase.out_step == [1, 1] && [down[1], across[1]] == [1, 1];
     let tiles = phase.positions.map(|p| p.div_ceil(4));
     let per_image = tiles[0] * tiles[1];
-    let pays = c.rows.min(c.channels) >= FEW_CHANNELS && per_image >= FEW_TILES;
-    if !(c.profile.tuning.winograd && c.groups == 1 && window && dense && pays) {
+    let pays = c
+        .profile
+        .tuning
+        .winograd
+        .is_some_and(|from| c.rows.min(c.channels) >= from.channels && per_image >= from.tiles);
+    if !(c.groups == 1 && window && dense && pays) {
         return None;
     }
     // From the convolution's or the transposed one's order to [channel, row, window].

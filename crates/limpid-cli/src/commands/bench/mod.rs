@@ -3,6 +3,7 @@
 mod layers;
 mod model;
 mod start;
+mod tune;
 mod worker;
 
 pub(crate) use start::report_peak;
@@ -24,6 +25,7 @@ enum Command {
     Start(start::Options),
     Layers(layers::Options),
     Model(model::Options),
+    Tune(tune::Options),
     #[command(hide = true)]
     Worker(worker::Options),
 }
@@ -33,6 +35,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         Command::Start(start) => start::run(start),
         Command::Layers(layers) => layers::run(layers),
         Command::Model(model) => model::run(model),
+        Command::Tune(tune) => tune::run(tune),
         Command::Worker(worker) => worker::run(worker),
     }
 }
