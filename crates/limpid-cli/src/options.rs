@@ -227,10 +227,15 @@ impl Machine {
         let half = self.precision == F16;
         let usage = |text: &str| Err(Usage(text.to_owned()).into());
         let adapter = match (self.device, self.precision) {
-            (Auto, F32) if !of_cpu => match Adapter::hardware().into_iter().next() {
-                Some(adapter) => adapter,
-                None => return Ok(Device::cpu_with(self.cpu())?),
-            },
+            (Auto, F32) if !of_cpu => {
+                // As `Device::auto`, with what was measured of each adapter.
+                let mut hardware = Adapter::hardware().into_iter();
+                let open = |a: Adapter| Device::wgpu(options(a, told, half)).ok();
+                return match hardware.find_map(open) {
+                    Some(device) => Ok(device),
+                    None => Ok(Device::cpu_with(self.cpu())?),
+                };
+            }
             (Auto | Cpu, F32 | Bf16) => return Ok(Device::cpu_with(self.cpu())?),
             (Cpu, F16) => {
                 return usage(
@@ -265,17 +270,7 @@ impl Machine {
                 adapter.info().name
             ));
         }
-        let opened = Device::wgpu(WgpuOptions {
-            tuning: Some(tuning::of(&adapter, told)),
-            adapter: Some(adapter),
-            half,
-            ..WgpuOptions::default()
-        });
-        match (self.device, opened) {
-            // As `Device::auto`: an adapter that does not open is none.
-            (Auto, Err(_)) if !half => Ok(Device::cpu_with(self.cpu())?),
-            (_, opened) => Ok(opened?),
-        }
+        Ok(Device::wgpu(options(adapter, told, half))?)
     }
 
     /// The options as arguments, for another process of this program. The seed
@@ -305,6 +300,16 @@ impl Machine {
         all.extend(numbers.map(|(name, n)| format!("{name}={n}").into()));
         all.extend(self.isa.map(|isa| format!("--isa={isa}").into()));
         all
+    }
+}
+
+/// How an adapter is opened.
+fn options(adapter: Adapter, told: bool, half: bool) -> WgpuOptions {
+    WgpuOptions {
+        tuning: Some(tuning::of(&adapter, told)),
+        adapter: Some(adapter),
+        half,
+        ..WgpuOptions::default()
     }
 }
 

@@ -10,10 +10,11 @@
 
 #![allow(clippy::print_stderr, reason = "it is told why a test is skipped")]
 
+use limpid_device::DeviceError;
 use limpid_op_suite::{
     Batched, KnownFailures, Mode, Options, batched_problems, bits, run, test_problems,
 };
-use limpid_wgpu::{AdapterClass, LimitSet, Tile, Tuning, WgpuDevice, WgpuOptions};
+use limpid_wgpu::{AdapterClass, LimitSet, Matrices, Tile, Tuning, WgpuDevice, WgpuOptions};
 
 fn device(options: WgpuOptions) -> Option<WgpuDevice> {
     match WgpuDevice::new(options) {
@@ -62,6 +63,51 @@ fn operators_match_the_reference_within_webgpu_s_limits_and_without_subgroups() 
         ..WgpuOptions::default()
     };
     check(Mode::Test, options);
+}
+
+/// Images as f16, where the adapter has it: convolutions and pools, which are
+/// what reads and writes them; and units for small matrices, emulated.
+#[test]
+fn images_of_f16_match_the_reference() {
+    for (filter, matrices) in [
+        ("conv", Matrices::Adapter),
+        ("pool", Matrices::Adapter),
+        ("conv 3x3", Matrices::Emulated),
+    ] {
+        let options = WgpuOptions {
+            half: true,
+            matrices,
+            ..WgpuOptions::default()
+        };
+        match WgpuDevice::new(options.clone()) {
+            Err(e @ DeviceError::Precision { .. }) => eprintln!("skipped: {e}"),
+            _ => check_some(filter, options),
+        }
+    }
+}
+
+#[test]
+fn products_by_units_for_matrices_match_the_reference() {
+    let options = WgpuOptions {
+        matrices: Matrices::Emulated,
+        ..WgpuOptions::default()
+    };
+    for filter in ["conv 3x3", "gemm [3, 128]", "matmul"] {
+        check_some(filter, options.clone());
+    }
+}
+
+/// The cases whose names contain `filter`.
+fn check_some(filter: &str, options: WgpuOptions) {
+    let Some(device) = device(options) else {
+        return;
+    };
+    let options = Options {
+        filter: Some(filter.to_owned()),
+        ..Options::default()
+    };
+    let report = run(&device, Mode::Test, &options);
+    assert!(report.is_success(), "{report}");
 }
 
 #[test]
