@@ -117,15 +117,20 @@ mod tests {
         let tile = |rows| {
             format!(r#"{{"rows":{rows},"columns":64,"depth":16,"per_row":4,"per_column":4}}"#)
         };
-        let text = |rows| {
+        let text = |rows: u64| {
             let (good, one) = (tile(64), tile(rows));
             format!(
                 r#"{{"adapters":[{{"name":"a","driver":"b","tiles":{{"large":{one},"small":{good},"narrow":{good},"fill":1}}}}]}}"#
             )
         };
-        fs::write(&path, text(64)).unwrap();
+        fs::write(&path, text(64_u64)).unwrap();
         assert_eq!(read(&path).unwrap().adapters[0].tiles.fill, 1);
-        for wrong in [text(63), text(1 << 40), "{}".to_owned(), "[".to_owned()] {
+        for wrong in [
+            text(63_u64),
+            text(1_u64 << 40),
+            "{}".to_owned(),
+            "[".to_owned(),
+        ] {
             fs::write(&path, wrong).unwrap();
             assert!(read(&path).is_err());
         }
