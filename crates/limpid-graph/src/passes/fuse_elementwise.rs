@@ -3,7 +3,8 @@ use crate::ops::{Elementwise, Op};
 use crate::{Expr, Formula, Graph, GraphError, Node, ValueId};
 use limpid_tensor::Shape;
 
-/// The most steps and operands of a formula that fusion makes.
+/// The most steps and operands of a formula that fusion makes: with its result
+/// as many buffers as every graphics adapter can bind.
 const MAX_STEPS: usize = 64;
 const MAX_OPERANDS: usize = 7;
 

@@ -204,8 +204,8 @@ fn formulas_are_bounded() {
         vec![y]
     });
     let wide = fused(&graph);
-    assert_eq!(names(&wide), ["Elementwise"; 3]);
-    assert!(wide.nodes().iter().all(|n| n.inputs.len() <= 8));
+    assert_eq!(names(&wide), ["Elementwise"; 4]);
+    assert!(wide.nodes().iter().all(|n| n.inputs.len() <= 7));
 }
 
 fn steps(op: &Op) -> usize {
