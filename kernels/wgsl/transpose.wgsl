@@ -8,7 +8,7 @@
 #include "shared/grid.wgsl"
 
 const SIDE: u32 = 32u;
-const INVOCATIONS: u32 = 256u;
+override INVOCATIONS: u32 = 256u;
 
 struct Params {
     base: u32,

@@ -1,7 +1,7 @@
 //! Putting numbers into another order, on the host for weights and by a kernel
 //! for what is computed.
 
-use crate::kernel::{Dispatch, INVOCATIONS, Slot};
+use crate::kernel::{Dispatch, Slot};
 
 /// An axis of a [`Gather`]'s result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +114,6 @@ impl Gather {
             .bind(from)
             .bind(factor.map_or(Slot::Missing, |(slot, _)| slot))
             .bind(to)
-            .over(self.elements(), INVOCATIONS)
+            .each(self.elements())
     }
 }

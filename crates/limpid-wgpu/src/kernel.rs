@@ -112,6 +112,8 @@ pub(crate) struct Dispatch {
     pub(crate) params: Vec<u32>,
     /// What is bound, in the order of its declarations.
     pub(crate) slots: Vec<Slot>,
+    /// What has an invocation each, where workgroups are of the device's size.
+    items: Option<usize>,
     /// Workgroups. Kernels count them by `workgroup_number` of `shared/grid.wgsl`.
     pub(crate) groups: u64,
     /// Floating-point operations, roughly, of all workgroups.
@@ -128,6 +130,7 @@ impl Dispatch {
             constants: Vec::new(),
             params: Vec::new(),
             slots: Vec::new(),
+            items: None,
             groups: 1,
             work: 0,
             rounds: 0,
@@ -177,6 +180,25 @@ impl Dispatch {
         }
         self
     }
+
+    /// An invocation for each of `items`, in workgroups of the device's size:
+    /// the kernel has an `override` constant `INVOCATIONS`.
+    pub(crate) fn each(self, items: usize) -> Self {
+        Self {
+            items: Some(items),
+            ..self.over(items, 1)
+        }
+    }
+
+    /// Cuts what has an invocation for each item into workgroups of this size.
+    pub(crate) fn in_groups_of(mut self, invocations: usize) -> Self {
+        match self.items.take() {
+            Some(items) => self
+                .constant("INVOCATIONS", invocations as u32)
+                .over(items, invocations),
+            None => self,
+        }
+    }
 }
 
 /// How a node is computed: launches in turn.
@@ -197,6 +219,3 @@ impl Kernel {
         }
     }
 }
-
-/// The invocations of a workgroup of kernels that treat elements one by one.
-pub(crate) const INVOCATIONS: usize = 256;

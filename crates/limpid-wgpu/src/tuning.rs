@@ -110,7 +110,7 @@ pub struct Tuning {
     /// Where windows of 3 x 3 take fewer products by Winograd's transforms; never
     /// if `None`. It changes how sums are rounded, so nothing measured changes it.
     pub winograd: Option<Winograd>,
-    /// Invocations of a workgroup of kernels of lines and windows: 128 or 256.
+    /// Invocations of a workgroup of kernels without tiles: 128 or 256.
     pub invocations: usize,
     /// Blocks below which the small tile is taken.
     pub fill: usize,

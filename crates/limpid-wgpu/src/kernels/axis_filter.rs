@@ -1,4 +1,4 @@
-use crate::kernel::{Dispatch, INVOCATIONS, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use crate::weights::Weights;
 use limpid_graph::ops::AxisFilter;
 
@@ -26,7 +26,7 @@ pub(crate) fn axis_filter(op: &AxisFilter, s: &Signature<'_>) -> Kernel {
         .bind(Slot::Weights(Weights::table(entries)))
         .bind(Slot::Input(0))
         .bind(Slot::Output(0))
-        .over(elements, INVOCATIONS);
+        .each(elements);
     dispatch.work *= 2 * per_row.max(1);
     Kernel::new("axis filter", [dispatch])
 }

@@ -1,5 +1,5 @@
 use super::elementwise::merged;
-use crate::kernel::{Dispatch, INVOCATIONS, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use crate::select::unsupported;
 use limpid_device::DeviceError;
 use limpid_graph::ops::Concat;
@@ -38,7 +38,7 @@ pub(crate) fn concat(op: Concat, s: &Signature<'_>) -> Result<Kernel, DeviceErro
             dispatch = dispatch.params([extent, stride, 0, 0]);
         }
         let dispatch = dispatch.bind(Slot::Input(i)).bind(Slot::Output(0));
-        dispatches.push(dispatch.over(elements, INVOCATIONS));
+        dispatches.push(dispatch.each(elements));
         offset += own;
     }
     Ok(Kernel::new("concatenation", dispatches))

@@ -1,7 +1,7 @@
 //! Functions of broadcast operands, and what only copies.
 
 use super::formula;
-use crate::kernel::{Dispatch, INVOCATIONS, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use crate::select::unsupported;
 use limpid_device::DeviceError;
 use limpid_graph::ops::{BatchNormalization, Clip};
@@ -69,7 +69,7 @@ fn launch(s: &Signature<'_>, formula: &Formula, strides: &[Vec<usize>]) -> Optio
         let there = i < strides.len();
         dispatch = dispatch.bind(Slot::optional(there.then_some(i)));
     }
-    let mut dispatch = dispatch.bind(Slot::Output(0)).over(elements, INVOCATIONS);
+    let mut dispatch = dispatch.bind(Slot::Output(0)).each(elements);
     dispatch.work *= formula.steps().len() as u64;
     Some(dispatch)
 }

@@ -1,4 +1,4 @@
-use crate::kernel::{Dispatch, INVOCATIONS, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use limpid_graph::ops::GaussianNoise;
 
 /// Normal numbers, four for each invocation.
@@ -15,7 +15,7 @@ pub(crate) fn gaussian_noise(op: GaussianNoise, s: &Signature<'_>) -> Kernel {
         .bind(Slot::Input(2))
         .bind(Slot::Input(3))
         .bind(Slot::Output(0))
-        .over(images * per_image, INVOCATIONS);
+        .each(images * per_image);
     dispatch.work *= 200;
     Kernel::new("normal noise", [dispatch])
 }

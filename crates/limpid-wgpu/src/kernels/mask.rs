@@ -1,6 +1,6 @@
 //! Masks of bits: `range_mask.wgsl` and `mask_mul.wgsl`.
 
-use crate::kernel::{Dispatch, INVOCATIONS, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use crate::layout::MaskShape;
 use limpid_graph::ops::Clip;
 
@@ -19,7 +19,7 @@ pub(crate) fn range(s: &Signature<'_>, from: Slot, like: usize, clip: Clip, to: 
         .floats([clip.lower(), clip.upper()])
         .bind(from)
         .bind(to)
-        .over(mask.lines * mask.line_words(), INVOCATIONS)
+        .each(mask.lines * mask.line_words())
 }
 
 /// What a mask keeps of a value of the first output's shape.
@@ -37,7 +37,7 @@ pub(crate) fn multiply(s: &Signature<'_>, from: Slot, mask: Slot, to: Slot) -> D
         .bind(from)
         .bind(mask)
         .bind(to)
-        .over(elements, INVOCATIONS)
+        .each(elements)
 }
 
 pub(crate) fn range_mask(s: &Signature<'_>, clip: Clip) -> Kernel {

@@ -1,6 +1,6 @@
 //! Windows: `max_pool.wgsl` and `max_pool_gradient.wgsl`.
 
-use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use limpid_graph::ops::{MaxPool, MaxPoolGradient};
 use limpid_tensor::Shape;
 
@@ -10,11 +10,9 @@ fn windows(
     pool: &MaxPool,
     [image, out]: [&Shape; 2],
     elements: usize,
-    profile: &Profile,
 ) -> Dispatch {
     let [top, left, ..] = pool.pads([image[2], image[3]]);
     Dispatch::new(file)
-        .constant("INVOCATIONS", profile.tuning.invocations as u32)
         .params([elements])
         .params([out[2], out[3], image[2], image[3]])
         .params(pool.kernel)
@@ -30,17 +28,11 @@ fn work(pool: &MaxPool, elements: usize) -> u64 {
 }
 
 /// The largest elements, their taps, or both.
-pub(crate) fn max_pool(
-    pool: &MaxPool,
-    s: &Signature<'_>,
-    values: bool,
-    bytes: bool,
-    profile: &Profile,
-) -> Kernel {
+pub(crate) fn max_pool(pool: &MaxPool, s: &Signature<'_>, values: bool, bytes: bool) -> Kernel {
     let elements: usize = s.output().iter().product();
     let output = |on: bool, i: usize| if on { Slot::Output(i) } else { Slot::Missing };
     let shapes = [s.shape(0), s.output()];
-    let mut dispatch = windows("max_pool", pool, shapes, elements, profile)
+    let mut dispatch = windows("max_pool", pool, shapes, elements)
         .choose("X", s.reads[0].wgsl())
         .choose("Y", s.writes[0].wgsl())
         .switch("VALUES", values)
@@ -50,21 +42,22 @@ pub(crate) fn max_pool(
         .bind(output(values, 0))
         .bind(output(bytes, usize::from(values)));
     dispatch.work = work(pool, elements);
-    let each = if bytes { 4 } else { 1 };
-    let dispatch = dispatch.over(elements, each * profile.tuning.invocations);
+    // Bytes are stored by the word.
+    let per_invocation = if bytes { 4 } else { 1 };
+    let dispatch = dispatch.each(elements.div_ceil(per_invocation));
     Kernel::new("max pool", [dispatch])
 }
 
-pub(crate) fn gradient(op: &MaxPoolGradient, s: &Signature<'_>, profile: &Profile) -> Kernel {
+pub(crate) fn gradient(op: &MaxPoolGradient, s: &Signature<'_>) -> Kernel {
     let elements: usize = s.output().iter().product();
     let shapes = [s.output(), s.shape(0)];
-    let mut dispatch = windows("max_pool_gradient", &op.pool, shapes, elements, profile)
+    let mut dispatch = windows("max_pool_gradient", &op.pool, shapes, elements)
         .choose("G", s.reads[0].wgsl())
         .choose("Y", s.writes[0].wgsl())
         .bind(Slot::Input(0))
         .bind(Slot::Input(1))
         .bind(Slot::Output(0));
     dispatch.work = work(&op.pool, elements);
-    let dispatch = dispatch.over(elements, profile.tuning.invocations);
+    let dispatch = dispatch.each(elements);
     Kernel::new("max pool gradient", [dispatch])
 }

@@ -1,4 +1,4 @@
-use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 use crate::layout::{Stored, storage_bytes};
 use limpid_device::DeviceError;
 
@@ -6,7 +6,7 @@ use limpid_device::DeviceError;
 ///
 /// # Errors
 /// When a size overflows.
-pub(crate) fn reshape(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, DeviceError> {
+pub(crate) fn reshape(s: &Signature<'_>) -> Result<Kernel, DeviceError> {
     let same = s.reads[0] == s.writes[0];
     let elements = match same {
         true => storage_bytes(s.inputs[0], s.reads[0])? / 4,
@@ -16,10 +16,9 @@ pub(crate) fn reshape(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, De
     let dispatch = Dispatch::new("reshape")
         .choose("X", of(s.reads[0]))
         .choose("Y", of(s.writes[0]))
-        .constant("INVOCATIONS", profile.tuning.invocations as u32)
         .params([elements])
         .bind(Slot::Input(0))
         .bind(Slot::Output(0))
-        .over(elements, profile.tuning.invocations);
+        .each(elements);
     Ok(Kernel::new("copy", [dispatch]))
 }

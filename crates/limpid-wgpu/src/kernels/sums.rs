@@ -1,6 +1,6 @@
 //! Streaming sums: `weighted_sum.wgsl` and `running_moments.wgsl`.
 
-use crate::kernel::{Dispatch, INVOCATIONS, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Signature, Slot};
 
 /// Weighted sums of a stack, or of the products of two.
 pub(crate) fn weighted_sum(s: &Signature<'_>) -> Kernel {
@@ -17,7 +17,7 @@ pub(crate) fn weighted_sum(s: &Signature<'_>) -> Kernel {
         .bind(Slot::Input(2))
         .bind(Slot::optional(b.map(|_| 3)))
         .bind(Slot::Output(0))
-        .over(elements, INVOCATIONS);
+        .each(elements);
     dispatch.work *= 3 * terms as u64;
     Kernel::new("weighted sum", [dispatch])
 }
@@ -34,7 +34,7 @@ pub(crate) fn running_moments(s: &Signature<'_>) -> Kernel {
         .bind(Slot::Input(3))
         .bind(Slot::Output(0))
         .bind(Slot::Output(1))
-        .over(elements, INVOCATIONS);
+        .each(elements);
     dispatch.work *= 6 * samples as u64;
     Kernel::new("running moments", [dispatch])
 }

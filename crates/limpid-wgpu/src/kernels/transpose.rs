@@ -1,5 +1,5 @@
 use super::elementwise;
-use crate::kernel::{Dispatch, Kernel, Signature, Slot};
+use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use limpid_device::DeviceError;
 use limpid_graph::ops::Transpose;
 
@@ -21,7 +21,11 @@ fn strides(dims: &[usize]) -> Vec<usize> {
 
 /// Axes in another order: by blocks where other elements become neighbours,
 /// else a copy of rows.
-pub(crate) fn transpose(op: &Transpose, s: &Signature<'_>) -> Result<Kernel, DeviceError> {
+pub(crate) fn transpose(
+    op: &Transpose,
+    s: &Signature<'_>,
+    profile: &Profile,
+) -> Result<Kernel, DeviceError> {
     let (from, to) = (strides(s.shape(0)), strides(s.output()));
     let moved: Vec<usize> = op.perm.iter().map(|axis| from[*axis]).collect();
     // From the innermost output axis on, neighbours in both being one axis.
@@ -61,6 +65,7 @@ pub(crate) fn transpose(op: &Transpose, s: &Signature<'_>) -> Result<Kernel, Dev
     let mut dispatch = Dispatch::new("transpose")
         .choose("X", s.reads[0].wgsl())
         .choose("Y", s.writes[0].wgsl())
+        .constant("INVOCATIONS", profile.tuning.invocations as u32)
         .params([from_axis.extent, from_axis.output])
         .params([to_axis.extent, to_axis.input])
         .params(blocks)

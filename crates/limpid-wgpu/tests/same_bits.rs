@@ -1,5 +1,5 @@
-//! The size of a workgroup, a tile or a subgroup changes no bit of a result, nor
-//! do checks of bounds.
+//! Subgroups change no bit of a result, nor do checks of bounds. (That tiles and
+//! the sizes of workgroups do not is in the op suite's tests.)
 
 #![allow(clippy::print_stdout, reason = "a test that is left out says why")]
 
@@ -8,7 +8,7 @@ mod common;
 use limpid_device::Device;
 use limpid_graph::passes::lower;
 use limpid_graph::{Fact, Graph, Op};
-use limpid_wgpu::{Tile, Tuning, WgpuDevice, WgpuOptions};
+use limpid_wgpu::{WgpuDevice, WgpuOptions};
 use std::sync::Arc;
 
 /// The operators whose kernels have sums or tiles.
@@ -37,30 +37,11 @@ fn supported(device: &WgpuDevice, graph: &Graph) -> bool {
 }
 
 #[test]
-fn results_do_not_depend_on_the_size_of_a_workgroup() {
+fn results_do_not_depend_on_subgroups_nor_on_checks() {
     let Some(device) = common::device(WgpuOptions::default()) else {
         return;
     };
-    let class = limpid_wgpu::Adapter::best().unwrap().info().class;
-    let tile = Tile {
-        rows: 16,
-        columns: 32,
-        depth: 12,
-        per_row: 4,
-        per_column: 4,
-    };
-    let small = Tuning {
-        large: tile,
-        small: tile,
-        narrow: tile,
-        invocations: 128,
-        ..Tuning::of(class)
-    };
     let others = [
-        WgpuOptions {
-            tuning: Some(small),
-            ..WgpuOptions::default()
-        },
         WgpuOptions {
             no_subgroups: true,
             ..WgpuOptions::default()
