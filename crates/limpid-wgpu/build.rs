@@ -10,7 +10,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels/wgsl");
+    // Not `env!`: checkouts may share a target folder, and so this program.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo");
+    let root = Path::new(&own).join("../../kernels/wgsl");
     println!("cargo:rerun-if-changed={}", root.display());
     println!("cargo:rerun-if-changed=src/source.rs");
     match table(&root) {
