@@ -1,7 +1,7 @@
 //! Which kernel serves which operator.
 
 use crate::kernel::{Dispatch, Kernel, Profile, Signature};
-use crate::kernels::{axis_filter, concat, gaussian_noise, sums};
+use crate::kernels::{attention, axis_filter, concat, gaussian_noise, sums};
 use crate::kernels::{conv, elementwise, gemm, heat_kernel, mask, mat_mul, max_pool};
 use crate::kernels::{reduce, reshape, separable_filter, transpose};
 use limpid_device::DeviceError;
@@ -34,6 +34,7 @@ fn chosen(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, DeviceError> {
         Op::ConvTranspose(op) => conv::transpose(op, s, profile),
         Op::Gemm(op) => gemm::gemm(op, s, profile),
         Op::MatMul(op) => mat_mul::mat_mul(*op, s, profile),
+        Op::Attention(op) => attention::attention(*op, s, profile)?,
         Op::RangeMask(op) => mask::range_mask(s, op.clip),
         Op::MaskMul(_) => mask::mask_mul(s),
         Op::Softmax(op) if op.axis + 1 == s.shape(0).len() => reduce::softmax(s, profile),

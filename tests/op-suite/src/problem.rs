@@ -8,7 +8,7 @@ use limpid_graph::ops::{
     Add, Clip, Conv, ConvTranspose, Epilogue, Gemm, HeatKernel, MaskMul, MaxPool, MaxPoolGradient,
     RangeMask,
 };
-use limpid_graph::passes::{Rule, eliminate_dead_code, lower, vjp};
+use limpid_graph::passes::{Rule, eliminate_dead_code, fuse_attention, lower, vjp};
 use limpid_graph::reference::{self, RefTensor};
 use limpid_graph::{Fact, Graph, GraphError, Op, ValueId};
 use limpid_tensor::{DType, Tensor};
@@ -137,12 +137,15 @@ impl Problem {
         Ok(())
     }
 
-    /// Makes the graph ready for the device.
+    /// Makes the graph ready for the device, attention in one piece where it has
+    /// a kernel for that.
     ///
     /// # Errors
     /// The device's.
     pub fn prepare(&self, device: &dyn Device) -> Result<Arc<dyn Executable>, DeviceError> {
-        device.prepare(device.plan(Arc::clone(&self.graph))?)
+        let supports = |op: &Op, inputs: &[&Fact]| device.supports(op, inputs).is_ok();
+        let graph = fuse_attention(&self.graph, supports)?;
+        device.prepare(device.plan(Arc::new(graph))?)
     }
 
     /// Buffers that hold the inputs.

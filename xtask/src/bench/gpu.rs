@@ -1,4 +1,5 @@
-//! `cargo xtask bench gpu`: kernels of the wgpu device against plain ones.
+//! `cargo xtask bench gpu`: kernels of the wgpu device against plain ones, and
+//! attention against its parts.
 
 use super::{machine, statistics};
 use crate::cargo;
@@ -11,7 +12,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 /// Kernels of the best graphics adapter, which may be software, against plain
-/// ones with an invocation for each output, in turn in one process.
+/// ones with an invocation for each output, and attention against its parts, in
+/// turn in one process.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Samples of each
@@ -36,7 +38,7 @@ struct Samples {
 struct Group {
     work: String,
     limpid: Vec<f64>,
-    plain: Vec<f64>,
+    other: Vec<f64>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
@@ -70,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let text = format!(
         "# Kernels and plain ones, {date}\n\n\
          {adapter} ({driver}); {processor}, threads: {threads}; rounds: {rounds}; Limpid {}.\n\n\
-         A plain kernel has an invocation for each output, which reads what it needs from memory. Both run in one process, in turn, the first of a round being the other in the next, from submission until the adapter is done; inputs are normal numbers, and results agree to 1e-4. Times are medians; a ratio is the plain kernel's to ours, of medians, with the 10th and 90th percentile of the rounds' ratios. Made by `cargo xtask bench gpu`; every sample is in `gpu.json`.\n\n{}",
+         A plain kernel has an invocation for each output, which reads what it needs from memory; attention is compared with Limpid's own two products and softmax. Both run in one process, in turn, the first of a round being the other in the next, from submission until the adapter is done; inputs are normal numbers, and results agree to 1e-4. Times are medians; a ratio is the other's to ours, of medians, with the 10th and 90th percentile of the rounds' ratios. Made by `cargo xtask bench gpu`; every sample is in `gpu.json`.\n\n{}",
         env!("CARGO_PKG_VERSION"),
         table(&groups)?
     );
@@ -91,16 +93,16 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 /// A row for each piece of work.
 fn table(groups: &[Group]) -> Result<String> {
-    let mut text = "| work | plain, ms | Limpid, ms | ratio |\n|---|--:|--:|---|\n".to_owned();
+    let mut text = "| work | other, ms | Limpid, ms | ratio |\n|---|--:|--:|---|\n".to_owned();
     for Group {
         work,
         limpid,
-        plain,
+        other,
     } in groups
     {
         let none = || format!("{work} has no samples");
-        let ratio = statistics::ratio(limpid, plain).with_context(none)?;
-        let [theirs, ours] = [plain, limpid].map(|s| statistics::median(s));
+        let ratio = statistics::ratio(limpid, other).with_context(none)?;
+        let [theirs, ours] = [other, limpid].map(|s| statistics::median(s));
         let (theirs, ours) = theirs.zip(ours).with_context(none)?;
         let [low, high] = ratio.spread;
         writeln!(
@@ -119,11 +121,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ratios_are_of_the_plain_kernel() {
-        let group = |plain: Vec<f64>| Group {
+    fn ratios_are_of_the_other() {
+        let group = |other: Vec<f64>| Group {
             work: "a product".to_owned(),
             limpid: vec![0.1; 3],
-            plain,
+            other,
         };
         let text = table(&[group(vec![0.4; 3])]).unwrap();
         assert!(

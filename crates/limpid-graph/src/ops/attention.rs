@@ -19,7 +19,9 @@ pub struct Attention {
 }
 
 impl Attention {
-    fn factor(&self, d: usize) -> f64 {
+    /// The factor of the scores of queries and keys of length `d`.
+    #[must_use]
+    pub fn factor(&self, d: usize) -> f64 {
         self.scale.map_or(1.0 / (d as f64).sqrt(), f64::from)
     }
 }
@@ -120,6 +122,7 @@ impl Operator for Attention {
             case("shared bias", None, &[q, k, k, &[1, 3, 7, 5]]),
             case("bias of rank 2", None, &[q, k, k, &[7, 5]]),
             case("windows", Some(0.25), &[window; 3]),
+            case("long", None, &[&[1, 2, 70, 20], &[1, 2, 67, 20], &[1, 2, 67, 75]]),
         ]
     }
 }

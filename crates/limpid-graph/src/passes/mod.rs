@@ -1,7 +1,7 @@
 //! Passes: pure functions from graph to graph.
 //!
 //! A model runs through them in this order: [`lower`], [`fold_constants`], [`fold_batch_norm`],
-//! [`vjp`], [`eliminate_dead_code`], [`fuse`], [`fuse_elementwise`], [`keep_slopes`].
+//! [`vjp`], [`eliminate_dead_code`], [`fuse_attention`], [`fuse`], [`fuse_elementwise`], [`keep_slopes`].
 //! Layers that somebody asks for are made outputs first; a pass never removes an output nor
 //! fuses through one.
 
@@ -9,6 +9,7 @@ mod dead_code;
 mod fold_batch_norm;
 mod fold_constants;
 mod fuse;
+mod fuse_attention;
 mod fuse_elementwise;
 mod keep_slopes;
 mod lower;
@@ -19,6 +20,7 @@ pub use dead_code::eliminate_dead_code;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::{MAX_CONSTANT_WORK, constants_of, fold_constants};
 pub use fuse::fuse;
+pub use fuse_attention::fuse_attention;
 pub use fuse_elementwise::fuse_elementwise;
 pub use keep_slopes::keep_slopes;
 pub use lower::{LowerContext, lower};

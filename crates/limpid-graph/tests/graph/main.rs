@@ -3,6 +3,7 @@
 
 mod blur;
 mod frameworks;
+mod fuse_attention;
 mod fuse_elementwise;
 mod geometry;
 mod gradients;

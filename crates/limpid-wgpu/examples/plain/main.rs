@@ -1,10 +1,11 @@
-//! The kernels against plain ones with an invocation for each output, in turn
-//! on the same adapter: `cargo xtask bench gpu`. Prints the seconds of each round.
+//! The kernels against plain ones with an invocation for each output, and
+//! attention against its parts, in turn on the same adapter: `cargo xtask bench gpu`. Prints the seconds of each round.
 #![allow(clippy::print_stdout, reason = "an example prints its samples")]
 
 use anyhow::{Context, Result, ensure};
 use limpid_device::{Buffer, Device, Executable, HostData};
-use limpid_graph::ops::{Conv, HeatKernel, MatMul, Padding};
+use limpid_graph::ops::{Attention, Conv, HeatKernel, MatMul, Padding};
+use limpid_graph::passes::lower;
 use limpid_graph::{Fact, Graph};
 use limpid_tensor::{Tensor, philox};
 use limpid_wgpu::{Adapter, WgpuDevice, WgpuOptions};
@@ -26,7 +27,15 @@ struct Case {
     /// The graph's inputs.
     inputs: Vec<Vec<f32>>,
     outputs: usize,
-    launches: Vec<Launch>,
+    against: Against,
+}
+
+/// With what a case is compared.
+enum Against {
+    /// Plain kernels.
+    Plain(Vec<Launch>),
+    /// The crate's kernels for a graph of simpler operators.
+    Parts(Graph),
 }
 
 /// A launch of a plain kernel: it reads two buffers and writes one. The second
@@ -71,12 +80,12 @@ fn conv(channels: usize, filters: usize, side: usize, window: usize) -> Result<C
         graph,
         inputs: vec![x.clone()],
         outputs,
-        launches: vec![Launch {
+        against: Against::Plain(vec![Launch {
             text: include_str!("conv.wgsl"),
             params: words(&params),
             first: Some(x),
             second: w,
-        }],
+        }]),
     })
 }
 
@@ -98,12 +107,12 @@ fn mat_mul(products: usize, [rows, depth, columns]: [usize; 3]) -> Result<Case> 
         graph,
         inputs: vec![a.clone(), b.clone()],
         outputs,
-        launches: vec![Launch {
+        against: Against::Plain(vec![Launch {
             text: include_str!("mat_mul.wgsl"),
             params: words(&[rows, columns, depth, outputs]),
             first: Some(a),
             second: b,
-        }],
+        }]),
     })
 }
 
@@ -133,7 +142,24 @@ fn blur(count: usize, planes: usize, side: usize) -> Result<Case> {
         graph,
         inputs: vec![x, sigmas],
         outputs,
-        launches,
+        against: Against::Plain(launches),
+    })
+}
+
+/// Attention of some heads, whose parts are two products and a softmax.
+fn attention(heads: usize, tokens: usize, length: usize) -> Result<Case> {
+    let shape = [1, heads, tokens, length];
+    let outputs = heads * tokens * length;
+    let mut graph = Graph::new();
+    let inputs = ["q", "k", "v"].map(|name| graph.input(name, Fact::f32(shape)));
+    let y = graph.push("attention", Attention::default(), &inputs)?;
+    graph.set_outputs(&y);
+    Ok(Case {
+        name: format!("attention of {heads} heads, {tokens} tokens of {length}"),
+        against: Against::Parts(lower(&graph)?),
+        graph,
+        inputs: (0..3).map(|stream| normals(stream, outputs)).collect(),
+        outputs,
     })
 }
 
@@ -160,8 +186,15 @@ struct Plain {
     queue: wgpu::Queue,
 }
 
+/// What can be timed and compared.
+trait Contestant {
+    fn run(&mut self) -> Result<()>;
+    fn read(&self) -> Result<Vec<f32>>;
+}
+
 /// A case's plain launches and what they write in the end.
-struct Prepared {
+struct Prepared<'a> {
+    plain: &'a Plain,
     launches: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, u32)>,
     result: wgpu::Buffer,
 }
@@ -189,11 +222,11 @@ impl Plain {
         self.device.create_buffer_init(&descriptor)
     }
 
-    fn prepare(&self, case: &Case) -> Result<Prepared> {
+    fn prepare(&self, plain: &[Launch], outputs: usize) -> Result<Prepared<'_>> {
         let storage = wgpu::BufferUsages::STORAGE;
         let mut launches = Vec::new();
         let mut before: Option<wgpu::Buffer> = None;
-        for launch in &case.launches {
+        for launch in plain {
             let params = bytemuck::cast_slice(&launch.params);
             let params = self.buffer(params, wgpu::BufferUsages::UNIFORM);
             let first = match &launch.first {
@@ -203,7 +236,7 @@ impl Plain {
             let second = self.buffer(bytemuck::cast_slice(&launch.second), storage);
             let result = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
-                size: 4 * case.outputs as u64,
+                size: 4 * outputs as u64,
                 usage: storage | wgpu::BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             });
@@ -235,41 +268,49 @@ impl Plain {
                 layout: &pipeline.get_bind_group_layout(0),
                 entries: &entries,
             });
-            launches.push((pipeline, group, case.outputs.div_ceil(INVOCATIONS) as u32));
+            launches.push((pipeline, group, outputs.div_ceil(INVOCATIONS) as u32));
             before = Some(result);
         }
         let result = before.context("a case has launches")?;
-        Ok(Prepared { launches, result })
+        Ok(Prepared {
+            plain: self,
+            launches,
+            result,
+        })
     }
+}
 
-    fn run(&self, prepared: &Prepared) -> Result<()> {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+impl Contestant for Prepared<'_> {
+    fn run(&mut self) -> Result<()> {
+        let Plain { device, queue } = self.plain;
+        let mut encoder = device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            for (pipeline, group, count) in &prepared.launches {
+            for (pipeline, group, count) in &self.launches {
                 pass.set_pipeline(pipeline);
                 pass.set_bind_group(0, group, &[]);
                 pass.dispatch_workgroups(*count, 1, 1);
             }
         }
-        self.queue.submit([encoder.finish()]);
-        self.device.poll(wgpu::PollType::wait_indefinitely())?;
+        queue.submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely())?;
         Ok(())
     }
 
-    fn read(&self, buffer: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+    fn read(&self) -> Result<Vec<f32>> {
+        let (Plain { device, queue }, buffer) = (self.plain, &self.result);
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: buffer.size(),
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
-        self.queue.submit([encoder.finish()]);
+        queue.submit([encoder.finish()]);
         // Reading the range fails where this has.
         staging.map_async(wgpu::MapMode::Read, .., |_| ());
-        self.device.poll(wgpu::PollType::wait_indefinitely())?;
+        device.poll(wgpu::PollType::wait_indefinitely())?;
         let bytes = staging.get_mapped_range(..).context("the result")?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
@@ -284,10 +325,10 @@ struct Ours<'a> {
 }
 
 impl<'a> Ours<'a> {
-    fn prepare(device: &'a WgpuDevice, case: &Case) -> Result<Self> {
-        let graph = Arc::new(case.graph.clone());
+    fn prepare(device: &'a WgpuDevice, graph: Graph, values: &[Vec<f32>]) -> Result<Self> {
+        let graph = Arc::new(graph);
         let mut inputs = Vec::new();
-        for (v, values) in graph.inputs().iter().zip(&case.inputs) {
+        for (v, values) in graph.inputs().iter().zip(values) {
             let mut buffer = device.alloc(graph.fact(*v))?;
             device.write(&mut buffer, HostData::F32(values))?;
             inputs.push(buffer);
@@ -299,12 +340,20 @@ impl<'a> Ours<'a> {
             inputs,
         })
     }
+}
 
+impl Contestant for Ours<'_> {
     fn run(&mut self) -> Result<()> {
         let inputs: Vec<&Buffer> = self.inputs.iter().collect();
         let (device, executable) = (self.device, &*self.executable);
         device.execute(executable, &inputs, &mut [&mut self.output])?;
         Ok(device.synchronize()?)
+    }
+
+    fn read(&self) -> Result<Vec<f32>> {
+        let mut data = vec![0.0; self.output.fact().shape.elements()?];
+        self.device.read(&self.output, &mut data)?;
+        Ok(data)
     }
 }
 
@@ -341,35 +390,37 @@ fn main() -> Result<()> {
         conv(128, 128, 28, 3)?,
         mat_mul(12, [197, 64, 197])?,
         mat_mul(1, [512, 512, 512])?,
+        attention(12, 197, 64)?,
         blur(8, 3, 224)?,
     ];
     let mut groups = Vec::new();
     for case in cases {
-        let mut ours = Ours::prepare(&device, &case)?;
-        let theirs = plain.prepare(&case)?;
+        let mut ours = Ours::prepare(&device, case.graph, &case.inputs)?;
+        let mut theirs: Box<dyn Contestant> = match case.against {
+            Against::Plain(launches) => Box::new(plain.prepare(&launches, case.outputs)?),
+            Against::Parts(graph) => Box::new(Ours::prepare(&device, graph, &case.inputs)?),
+        };
         ours.run()?;
-        plain.run(&theirs)?;
-        let mut found = vec![0.0; case.outputs];
-        device.read(&ours.output, &mut found)?;
-        let apart = distance(&found, &plain.read(&theirs.result)?);
+        theirs.run()?;
+        let apart = distance(&ours.read()?, &theirs.read()?);
         ensure!(
             apart < SAME,
             "{}: the results are {apart:.1e} apart",
             case.name
         );
-        let (mut limpid, mut one) = (Vec::new(), Vec::new());
+        let (mut limpid, mut other) = (Vec::new(), Vec::new());
         for round in 0..rounds {
             for turn in 0..2 {
                 match (round + turn) % 2 {
                     0 => limpid.push(seconds(|| ours.run())?),
-                    _ => one.push(seconds(|| plain.run(&theirs))?),
+                    _ => other.push(seconds(|| theirs.run())?),
                 }
             }
         }
         groups.push(json!({
             "work": case.name,
             "limpid": limpid,
-            "plain": one,
+            "other": other,
             "distance": apart,
         }));
     }

@@ -1,6 +1,7 @@
 //! How operators become launches. A file here has the name of the kernel in
 //! `kernels/wgsl` that it launches.
 
+pub(crate) mod attention;
 pub(crate) mod axis_filter;
 pub(crate) mod concat;
 pub(crate) mod conv;

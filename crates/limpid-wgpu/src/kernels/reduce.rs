@@ -16,7 +16,7 @@ fn lanes(length: usize) -> usize {
 
 /// A launch of a kernel that includes `shared/reduce.wgsl`: for each of `lines`
 /// results `lanes` invocations, `step` apart.
-fn reducing(
+pub(super) fn reducing(
     file: &'static str,
     lines: usize,
     lanes: usize,

@@ -18,10 +18,10 @@ use limpid_explain::{Limits, ModelInfo};
 use limpid_graph::grid::{Grid, Maps};
 use limpid_graph::ops::HeatKernel;
 use limpid_graph::passes::{
-    eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_elementwise, keep_slopes,
-    lower,
+    eliminate_dead_code, fold_batch_norm, fold_constants, fuse, fuse_attention, fuse_elementwise,
+    keep_slopes, lower,
 };
-use limpid_graph::{Fact, Graph, Plan, ValueId};
+use limpid_graph::{Fact, Graph, Op, Plan, ValueId};
 use limpid_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,7 +175,9 @@ impl Engine {
         if let Some(found) = lock(&self.plans).get(&key) {
             return Ok(Arc::clone(found));
         }
-        let plan = self.device.plan(Arc::new(optimise(graph)?))?;
+        let plan = self
+            .device
+            .plan(Arc::new(optimise(graph, &*self.device)?))?;
         // Before weights are packed for nothing; then with what kernels need.
         self.within_memory(&plan, plan.arena_bytes())?;
         let executable = self.device.prepare(plan)?;
@@ -368,8 +370,10 @@ fn fold(graph: &Graph) -> Result<Graph, Error> {
 }
 
 /// The passes after differentiation.
-fn optimise(graph: &Graph) -> Result<Graph, Error> {
-    let fused = fuse_elementwise(&fuse(&eliminate_dead_code(graph)?)?)?;
+fn optimise(graph: &Graph, device: &dyn Device) -> Result<Graph, Error> {
+    let supports = |op: &Op, inputs: &[&Fact]| device.supports(op, inputs).is_ok();
+    let attention = fuse_attention(&eliminate_dead_code(graph)?, supports)?;
+    let fused = fuse_elementwise(&fuse(&attention)?)?;
     Ok(keep_slopes(&fused)?)
 }
 
