@@ -57,7 +57,7 @@ impl Formula {
     #[must_use]
     pub fn operands(&self) -> usize {
         let positions = self.steps.iter().map(|s| match s {
-            Step::Input(i) => i + 1,
+            Step::Input(i) => i.saturating_add(1),
             _ => 0,
         });
         positions.max().unwrap_or(0)
