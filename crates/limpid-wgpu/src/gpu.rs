@@ -2,8 +2,10 @@
 
 use crate::adapter::{Adapter, FEATURES};
 use limpid_device::DeviceError;
+use std::cell::Cell;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 /// Waits for something that the driver does on its own.
 #[cfg(not(target_arch = "wasm32"))]
@@ -25,6 +27,24 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("waiting is not possible in a browser"),
     }
+}
+
+/// Does something whose panic is an error that is told otherwise.
+fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    static HOOK: Once = Once::new();
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                before(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(false);
+    result
 }
 
 /// A lock whose data stays good when a thread panics while it holds it.
@@ -56,9 +76,7 @@ impl Gpu {
     ) -> Result<Self, DeviceError> {
         let known = FEATURES
             .iter()
-            .fold(wgpu::Features::empty(), |all, (f, _)| all | *f)
-            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
-            | wgpu::Features::PIPELINE_CACHE;
+            .fold(wgpu::Features::empty(), |all, (f, _)| all | *f);
         let features = (adapter.wgpu.features() & known).difference(without);
         #[allow(unsafe_code)]
         let experimental = match features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
@@ -204,7 +222,8 @@ impl Gpu {
         let bytes = bytes.max(4).next_multiple_of(4);
         let free = {
             let mut free = lock(&self.staging);
-            let at = free.iter().position(|b| b.size() >= bytes);
+            let fitting = free.iter().enumerate().filter(|(_, b)| b.size() >= bytes);
+            let at = fitting.min_by_key(|(_, b)| b.size()).map(|(at, _)| at);
             at.map(|at| free.swap_remove(at))
         };
         let staging = match free {
@@ -212,7 +231,9 @@ impl Gpu {
             None => self.attempt(|| {
                 self.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("staging"),
-                    size: bytes.next_power_of_two(),
+                    size: bytes
+                        .next_power_of_two()
+                        .min(self.limits.max_buffer_size & !3),
                     usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                     mapped_at_creation: false,
                 })
@@ -250,10 +271,19 @@ impl Gpu {
 
     /// Waits until everything that was submitted is done.
     pub(crate) fn wait(&self) -> Result<(), DeviceError> {
-        let done = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    /// Waits for a submission.
+    pub(crate) fn poll(&self, until: wgpu::PollType) -> Result<(), DeviceError> {
+        // wgpu panics where a driver has reset the device while it waits.
+        let polled = quietly(|| self.device.poll(until));
         self.healthy()?;
-        done.map(|_| ())
-            .map_err(|e| DeviceError::Lost(e.to_string()))
+        match polled {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(DeviceError::Lost(e.to_string())),
+            Err(_) => Err(DeviceError::Lost("the driver has given it up".to_owned())),
+        }
     }
 
     pub(crate) fn has(&self, feature: wgpu::Features) -> bool {

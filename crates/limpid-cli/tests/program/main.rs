@@ -7,6 +7,8 @@ mod explain;
 mod failures;
 mod isolate;
 mod lists;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod lost;
 mod plugins;
 mod predict;
 mod runs;

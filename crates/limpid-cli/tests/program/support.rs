@@ -52,12 +52,13 @@ impl Dir {
         Ok(path)
     }
 
-    /// The program in this folder. The user's data folder is `data`.
+    /// The program in this folder, with data and configuration of its own.
     pub(crate) fn program(&self) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_limpid"));
         program.current_dir(self.path()).stdin(Stdio::null());
         program.env_remove("LIMPID_PLUGIN_PATH");
         program.env("XDG_DATA_HOME", self.join("data"));
+        program.env("XDG_CONFIG_HOME", self.join("config"));
         // Mesa's Vulkan complains on standard error where this is not set.
         program.env("XDG_RUNTIME_DIR", self.path());
         program
