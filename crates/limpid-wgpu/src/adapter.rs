@@ -165,12 +165,14 @@ impl Adapter {
     }
 
     /// The units for matrices that kernels can use: their size and what they
-    /// multiply. A subgroup has to be of 32, since nobody can ask for a size.
+    /// multiply. A subgroup has to be of 32, since nobody can ask for a size; on
+    /// Metal, which does not tell, it is on all hardware that has such units.
     pub(crate) fn matrices(&self) -> Vec<(usize, Stored)> {
         use wgpu::CooperativeScalarType::{F16, F32};
         let about = self.wgpu.get_info();
         let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        let subgroups = [about.subgroup_min_size, about.subgroup_max_size] == [32, 32];
+        let subgroups = about.backend == wgpu::Backend::Metal
+            || [about.subgroup_min_size, about.subgroup_max_size] == [32, 32];
         if !subgroups || !self.wgpu.features().contains(feature) {
             return Vec::new();
         }

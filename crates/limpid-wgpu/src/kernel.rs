@@ -49,7 +49,7 @@ pub(crate) struct Units {
 pub(crate) struct Profile {
     /// The most bytes that one binding can have.
     pub(crate) binding: u64,
-    /// Units for matrices, of each kind of operand that there are.
+    /// Units for matrices that the tiles suit, of each kind of operand.
     pub(crate) units: Vec<Units>,
     /// The fewest invocations that a subgroup has; 1 without operations across it.
     pub(crate) lanes: usize,
@@ -60,6 +60,9 @@ pub(crate) struct Profile {
 
 impl Profile {
     pub(crate) fn new(gpu: &Gpu, units: Vec<Units>, tuning: Tuning, rounds: u64) -> Self {
+        // Large and small tiles are chosen by the batch, on which no sum depends: both or none.
+        let suit = |u: &Units| tuning.large.suits(u.size) && tuning.small.suits(u.size);
+        let units = units.into_iter().filter(suit).collect();
         Self {
             binding: gpu.limits.max_storage_buffer_binding_size,
             units,
@@ -118,7 +121,7 @@ pub(crate) struct Dispatch {
     pub(crate) groups: u64,
     /// Floating-point operations, roughly, of all workgroups.
     pub(crate) work: u64,
-    /// Rounds of its loops, where there may be many.
+    /// Rounds of an invocation's loops, roughly, where a shape sets them.
     pub(crate) rounds: u64,
 }
 

@@ -189,7 +189,7 @@ impl Operator for Conv {
     fn cases() -> Vec<Case> {
         // (x, weight, stride, dilation, groups, pads)
         type Row = ([usize; 4], [usize; 4], usize, usize, usize, Padding);
-        let plain: [Row; 19] = [
+        let plain: [Row; 21] = [
             ([3, 32, 5, 4], [40, 32, 5, 4], 1, 1, 1, Padding::Explicit([0; 4])),
             ([2, 16, 7, 7], [24, 16, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
             ([1, 33, 5, 5], [65, 33, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
@@ -209,6 +209,9 @@ impl Operator for Conv {
             ([1, 12, 6, 6], [18, 4, 3, 3], 1, 1, 3, Padding::Explicit([1; 4])),
             ([1, 8, 6, 6], [16, 1, 3, 3], 1, 1, 8, Padding::Explicit([1; 4])),
             ([1, 1, 1, 1], [1, 1, 1, 1], 1, 1, 1, Padding::Explicit([0; 4])),
+            // The gradient has as many positions as y, whose one tap lies beside them.
+            ([2, 6, 16, 16], [8, 6, 2, 2], 2, 1, 1, Padding::Explicit([1, 1, 0, 0])),
+            ([1, 5, 8, 8], [6, 5, 3, 3], 2, 1, 1, Padding::Explicit([2, 2, 0, 0])),
         ];
         let mut cases: Vec<Case> = plain
             .into_iter()

@@ -1,4 +1,4 @@
-use super::product::{Finish, Packed, access, multiplied, part, tile};
+use super::product::{Finish, Packed, access, multiplied, part, parts, tile};
 use super::taps::Phase;
 use super::{depthwise, winograd};
 use crate::gather::{Axis, Gather};
@@ -248,7 +248,7 @@ impl Convolution<'_> {
     fn launches(&self, phase: &Phase, weights: Slot, finish: &Finish) -> Vec<Dispatch> {
         let row_blocks = self.rows.div_ceil(self.tile.rows);
         let block = (self.depth(phase) * self.tile.rows * self.tile_type().bytes()) as u64;
-        let most = (self.profile.binding / block.max(1)).max(1) as usize;
+        let most = parts(self.profile, block);
         if self.groups > 1 || row_blocks <= most {
             return vec![self.launch(phase, weights, finish, 0..row_blocks)];
         }
@@ -275,8 +275,9 @@ impl Convolution<'_> {
         let row_blocks = blocks.len();
         let column_blocks = columns.div_ceil(self.tile.columns);
         let depth = self.depth(phase);
-        let whole =
-            phase.count() == 1 && phase.in_step == [1, 1] && phase.positions == [x[2], x[3]];
+        let whole = phase.taps.iter().all(|t| t.distances == [0])
+            && phase.in_step == [1, 1]
+            && phase.positions == [x[2], x[3]];
         let vectors = whole && phase.pixels().is_multiple_of(4);
         let dispatch = multiplied("conv", self.profile, self.tile, self.tile_type())
             .choose("FETCH", if vectors { "vectors" } else { "pixels" })

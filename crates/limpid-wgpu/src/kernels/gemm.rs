@@ -1,4 +1,4 @@
-use super::product::{Finish, Packed, access, multiplied, part, tile};
+use super::product::{Finish, Packed, access, multiplied, part, parts, tile, wide_tile};
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Kernel, Profile, Signature, Slot};
 use crate::layout::Stored;
@@ -12,7 +12,12 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
     let length = x[x.len() - 1];
     let rows: usize = x[..x.len() - 1].iter().product();
     let columns = b[usize::from(!op.trans_b)];
-    let tile = tile(profile, 1, rows, columns);
+    // Rows grow with the batch, on which it must not depend whether units multiply.
+    let units = profile.units.iter().any(|u| u.operands == Stored::F32);
+    let tile = match units {
+        true => wide_tile(profile, 1, rows, columns),
+        false => tile(profile, 1, rows, columns),
+    };
     let depth = length.next_multiple_of(tile.depth);
     let (column, row) = match op.trans_b {
         true => (length, 1),
@@ -27,7 +32,7 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
     let finish = Finish::new(s, op.epilogue, own, true, packed.workspace);
     let (row_blocks, column_blocks) = (rows.div_ceil(tile.rows), columns.div_ceil(tile.columns));
     let block_bytes = (depth * tile.columns * 4) as u64;
-    let most = (profile.binding / block_bytes).max(1) as usize;
+    let most = parts(profile, block_bytes);
     let mut dispatches: Vec<_> = packed.launch.into_iter().collect();
     for first in (0..column_blocks).step_by(most) {
         let blocks = most.min(column_blocks - first);

@@ -13,6 +13,14 @@ use std::sync::Arc;
 
 /// The tile for `products` products of `rows` x `columns`.
 pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usize) -> Tile {
+    match rows <= profile.tuning.narrow.rows {
+        true => profile.tuning.narrow,
+        false => wide_tile(profile, products, rows, columns),
+    }
+}
+
+/// The same, though there be a few rows.
+pub(crate) fn wide_tile(profile: &Profile, products: usize, rows: usize, columns: usize) -> Tile {
     let tuning = &profile.tuning;
     let Tile {
         rows: r,
@@ -20,9 +28,6 @@ pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usi
         ..
     } = tuning.large;
     let blocks = products * rows.div_ceil(r) * columns.div_ceil(c);
-    if rows <= tuning.narrow.rows {
-        return tuning.narrow;
-    }
     match blocks < tuning.fill || rows <= tuning.small.rows {
         true => tuning.small,
         false => tuning.large,
@@ -259,6 +264,15 @@ pub(crate) fn access(weights: &Slot) -> &'static str {
         Slot::Workspace(_) => "read_write",
         _ => "read",
     }
+}
+
+/// How many blocks of packed weights, of so many bytes each, a binding holds;
+/// bindings begin at multiples of 256 bytes.
+pub(crate) fn parts(profile: &Profile, block: u64) -> usize {
+    let most = (profile.binding / block.max(1)).max(1);
+    let step = (1..=256).find(|n| (n * block).is_multiple_of(256));
+    let step = step.unwrap_or(1);
+    (most / step * step).max(step) as usize
 }
 
 /// The bytes of blocks of packed weights.
