@@ -22,6 +22,10 @@ pub(crate) fn unsupported(op: &Op, reason: String) -> DeviceError {
 /// [`DeviceError::Unsupported`] where there is none.
 pub(crate) fn select(s: &Signature<'_>, profile: &Profile) -> Result<Kernel, DeviceError> {
     let mut kernel = chosen(s, profile)?;
+    if kernel.dispatches.iter().any(|d| d.rounds >= profile.rounds) {
+        let reason = "its sums are longer than this adapter's driver lets a loop run";
+        return Err(unsupported(s.op, reason.to_owned()));
+    }
     let dispatches = kernel.dispatches.into_iter();
     let cut = |d: Dispatch| d.in_groups_of(profile.tuning.invocations);
     kernel.dispatches = dispatches.map(cut).collect();

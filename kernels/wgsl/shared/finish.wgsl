@@ -15,9 +15,10 @@ fn finish(sum: f32, at: u32, line: u32, bit: u32) -> f32 {
         v += f32(added[at]);
     }
     if CLIP {
-        // Comparisons keep what is not a number.
-        v = select(v, p.clip_low, v < p.clip_low);
-        v = select(v, p.clip_high, v > p.clip_high);
+        // What is not a number stays; by bits, as compilers may take numbers for granted.
+        let number = (bitcast<u32>(v) & 0x7fffffffu) <= 0x7f800000u;
+        v = select(v, p.clip_low, number && v < p.clip_low);
+        v = select(v, p.clip_high, number && v > p.clip_high);
     }
     if MASK_MUL {
         v = select(0.0, v, (mask[line * p.line_words + bit / 32u] >> (bit % 32u) & 1u) == 1u);

@@ -18,8 +18,7 @@ const COLUMNS: usize = 128;
 /// Attention whose scores stay in workgroup memory.
 ///
 /// # Errors
-/// [`DeviceError::Unsupported`] where lines of v are too long for its registers,
-/// or there are more keys than the driver lets a loop run.
+/// [`DeviceError::Unsupported`] where lines of v are too long for its registers.
 pub(crate) fn attention(
     op: Attention,
     s: &Signature<'_>,
@@ -38,11 +37,6 @@ pub(crate) fn attention(
     let values = KEYS / VALUES * (1 + vectors + VALUES / 4 + VALUES * vectors);
     // The rest are exchanges of lanes and what is not in a loop of its own.
     let rounds = keys.div_ceil(KEYS) * (products + values + 32);
-    if rounds as u64 >= profile.rounds {
-        let reason =
-            format!("with {keys} keys its sums are longer than the driver lets a loop run");
-        return Err(unsupported(s.op, reason));
-    }
     let scores = Shape::from([images, heads, queries, keys]);
     let bias = match s.inputs.get(3) {
         Some(bias) => broadcast_strides(&bias.shape, &scores),

@@ -28,5 +28,7 @@ pub(crate) fn axis_filter(op: &AxisFilter, s: &Signature<'_>) -> Kernel {
         .bind(Slot::Output(0))
         .each(elements);
     dispatch.work *= 2 * per_row.max(1);
+    let longest = (0..matrix.rows()).map(|r| matrix.row(r).len()).max();
+    dispatch.rounds = longest.unwrap_or(0) as u64;
     Kernel::new("axis filter", [dispatch])
 }

@@ -3,6 +3,9 @@ use super::product::Finish;
 use super::taps::Phase;
 use crate::kernel::{Dispatch, Slot};
 
+/// The inputs of a row that an invocation keeps in registers.
+const SPAN: usize = 32;
+
 /// Outputs of a workgroup, four for each invocation.
 const OUTPUTS: usize = 1024;
 
@@ -24,7 +27,8 @@ pub(super) fn launch(
     let lines = OUTPUTS / block;
     let columns = out[0] * phase.pixels();
     let channel_blocks = out[1].div_ceil(lines);
-    let in_a_row = phase.positions[1].is_multiple_of(4) && tap_step_x == 1;
+    let in_a_row =
+        phase.positions[1].is_multiple_of(4) && tap_step_x == 1 && 3 * step_x + across <= SPAN;
     let signed = |values: &[i32]| values.iter().map(|v| *v as u32).collect::<Vec<_>>();
     let mut dispatch = Dispatch::new("depthwise")
         .choose("X", s.reads[0].wgsl())
@@ -64,5 +68,7 @@ pub(super) fn launch(
     dispatch.slots.push(finish.output());
     dispatch.groups = (channel_blocks * columns.div_ceil(block)) as u64;
     dispatch.work = 2 * (out[1] * columns * phase.count()) as u64;
+    // Of each tap four pixels, or an input and a product.
+    dispatch.rounds = (phase.taps[0].count() * (5 * across + 3 * step_x + 1)) as u64;
     dispatch
 }

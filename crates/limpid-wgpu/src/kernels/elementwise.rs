@@ -99,16 +99,12 @@ pub(crate) fn elementwise(s: &Signature<'_>, formula: &Formula) -> Result<Kernel
 
 /// A value between bounds; what is not a number stays.
 pub(crate) fn clip(s: &Signature<'_>, op: &Clip) -> Result<Kernel, DeviceError> {
-    let x = Expr::input(0);
-    let mut clipped = x.clone();
-    for (bound, low) in [(op.min, true), (op.max, false)] {
-        let Some(bound) = bound else { continue };
-        let bound = Expr::from(f64::from(bound));
-        let beyond = match low {
-            true => clipped.clone().less(bound.clone()),
-            false => bound.clone().less(clipped.clone()),
-        };
-        clipped = beyond.select(bound, clipped);
+    let mut clipped = Expr::input(0);
+    if let Some(low) = op.min {
+        clipped = clipped.max(f64::from(low));
+    }
+    if let Some(high) = op.max {
+        clipped = clipped.min(f64::from(high));
     }
     elementwise(s, &Formula::new(&clipped))
 }

@@ -107,6 +107,13 @@ impl Step {
             .bind(to);
         dispatch.groups = (row_blocks * column_blocks) as u64;
         dispatch.work = 2 * (columns * self.points) as u64 * half as u64;
+        // Both parities where modes become points; else the blurs that share a
+        // picture are looked through.
+        let shared = (self.tile.columns * sharing).div_ceil(self.tile.invocations());
+        dispatch.rounds = match forward {
+            true => self.tile.rounds(half) + shared as u64,
+            false => 2 * self.tile.rounds(half),
+        };
         dispatch
     }
 }

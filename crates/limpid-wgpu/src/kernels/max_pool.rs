@@ -44,6 +44,7 @@ pub(crate) fn max_pool(pool: &MaxPool, s: &Signature<'_>, values: bool, bytes: b
     dispatch.work = work(pool, elements);
     // Bytes are stored by the word.
     let per_invocation = if bytes { 4 } else { 1 };
+    dispatch.rounds = (per_invocation * pool.kernel[0] * (1 + pool.kernel[1])) as u64;
     let dispatch = dispatch.each(elements.div_ceil(per_invocation));
     Kernel::new("max pool", [dispatch])
 }
@@ -58,6 +59,9 @@ pub(crate) fn gradient(op: &MaxPoolGradient, s: &Signature<'_>) -> Kernel {
         .bind(Slot::Input(1))
         .bind(Slot::Output(0));
     dispatch.work = work(&op.pool, elements);
+    // A pixel is looked for in all windows that reach it.
+    let reach = |d: usize| op.pool.kernel[d].div_ceil(op.pool.strides[d]) * op.pool.dilations[d];
+    dispatch.rounds = (reach(0) * (1 + reach(1))) as u64;
     let dispatch = dispatch.each(elements);
     Kernel::new("max pool gradient", [dispatch])
 }

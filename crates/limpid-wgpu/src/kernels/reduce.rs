@@ -60,6 +60,8 @@ fn on_lines(
     dispatch.slots.extend((0..reads.len()).map(Slot::Input));
     dispatch.slots.extend((0..writes.len()).map(Slot::Output));
     dispatch.work = 8 * (lines * length) as u64;
+    // A line is read three times at most.
+    dispatch.rounds = 3 * length.div_ceil(lanes(length)) as u64;
     let dispatch = dispatch
         .params([lines, length])
         .floats(epsilon.map(|e| e as f32));
@@ -144,11 +146,14 @@ fn over_axes(
     }
     let [kept, all] = [tables[0].len(), tables[0].len() + tables[1].len()];
     // Lines of the result are wide where the innermost axis is kept; then lanes
-    // are only for long sums.
+    // are only for long sums, and many for sums of thousands.
     let neighbours = merged.last().is_none_or(|axis| !axis.1);
     let lanes = match neighbours {
         true => lanes(length),
-        false => (length / 32).max(1).next_power_of_two().min(8),
+        false => {
+            let few = (length / 32).max(1).next_power_of_two().min(8);
+            few.max((length >> 12).next_power_of_two()).min(LANES)
+        }
     };
     let words = tables.concat().concat();
     let words = words.into_iter().map(|v| v as u32).collect();
@@ -162,6 +167,7 @@ fn over_axes(
         .bind(Slot::Input(0))
         .bind(Slot::Output(0));
     dispatch.work = (elements * length) as u64;
+    dispatch.rounds = (length.div_ceil(lanes) * tables[1].len()) as u64 + kept as u64;
     Kernel::new(name, [dispatch])
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn separable_filter(
         let mut dispatch = dispatch.bind(to);
         dispatch.groups = (images * blocks[0] * blocks[1]) as u64;
         dispatch.work = 2 * (images * columns * points) as u64 * (points * from.len()) as u64;
+        dispatch.rounds = from.len() as u64 * tile.rounds(points);
         dispatch
     };
     let (x, f32) = (Slot::Input(0), Stored::F32);

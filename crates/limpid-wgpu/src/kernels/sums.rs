@@ -19,6 +19,7 @@ pub(crate) fn weighted_sum(s: &Signature<'_>) -> Kernel {
         .bind(Slot::Output(0))
         .each(elements);
     dispatch.work *= 3 * terms as u64;
+    dispatch.rounds = terms as u64;
     Kernel::new("weighted sum", [dispatch])
 }
 
@@ -36,5 +37,6 @@ pub(crate) fn running_moments(s: &Signature<'_>) -> Kernel {
         .bind(Slot::Output(1))
         .each(elements);
     dispatch.work *= 6 * samples as u64;
+    dispatch.rounds = samples as u64;
     Kernel::new("running moments", [dispatch])
 }

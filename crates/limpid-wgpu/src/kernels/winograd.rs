@@ -57,7 +57,8 @@ pub(super) fn kernel(c: &Convolution<'_>, phase: &Phase) -> Option<Kernel> {
     let wide = c.rows.max(c.channels);
     let bytes = |images: usize| POINTS * wide * images * per_image * 4;
     let most = TILES_BYTES.min(c.profile.binding as usize);
-    if bytes(1) > c.profile.binding as usize {
+    let transformed = POINTS * c.channels * c.rows * 4;
+    if bytes(1).max(transformed) > c.profile.binding as usize {
         return None;
     }
     let images = (most / bytes(1)).clamp(1, out[0]);
