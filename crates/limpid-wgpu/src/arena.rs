@@ -1,14 +1,36 @@
-//! Working memory, kept for the next execution.
+//! Working memory, kept for the next execution with the bind groups made for it.
 
 use crate::gpu::{Gpu, lock};
 use limpid_device::DeviceError;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+/// A bind group for each launch that has a lasting one.
+pub(crate) type Groups = Arc<Vec<Option<wgpu::BindGroup>>>;
 
 pub(crate) struct Arena {
     pub(crate) buffer: wgpu::Buffer,
-    /// What tells arenas apart.
-    pub(crate) id: u64,
+    /// Of executables that have run in it, each told by its token. A bind group
+    /// keeps its buffers alive, so groups end with the arena or the executable.
+    groups: Vec<(Weak<()>, Groups)>,
+}
+
+impl Arena {
+    /// The bind groups of the executable with this token.
+    pub(crate) fn groups(
+        &mut self,
+        token: &Arc<()>,
+        make: impl FnOnce(&wgpu::Buffer) -> Groups,
+    ) -> Groups {
+        self.groups.retain(|(owner, _)| owner.strong_count() > 0);
+        let own = |(owner, _): &&(Weak<()>, Groups)| owner.as_ptr() == Arc::as_ptr(token);
+        if let Some((_, groups)) = self.groups.iter().find(own) {
+            return Arc::clone(groups);
+        }
+        let groups = make(&self.buffer);
+        self.groups
+            .push((Arc::downgrade(token), Arc::clone(&groups)));
+        groups
+    }
 }
 
 /// Arenas that no execution records into now. One that a submission still uses
@@ -16,7 +38,6 @@ pub(crate) struct Arena {
 #[derive(Default)]
 pub(crate) struct Arenas {
     free: Mutex<Vec<Arena>>,
-    made: AtomicU64,
 }
 
 impl Arenas {
@@ -27,7 +48,7 @@ impl Arenas {
             // One that is too small goes, so that there are never more than were used at once.
             _ => Ok(Arena {
                 buffer: gpu.buffer("arena", bytes)?,
-                id: self.made.fetch_add(1, Ordering::Relaxed),
+                groups: Vec::new(),
             }),
         }
     }

@@ -11,6 +11,7 @@ use limpid_device::{
     Buffer, Capabilities, Device, DeviceError, DeviceKind, Executable, HostData, Timing,
     check_bindings,
 };
+use limpid_graph::ops::ReduceSum;
 use limpid_graph::{Fact, Graph, Op, Plan, ValueId};
 use limpid_tensor::DType;
 use std::collections::VecDeque;
@@ -157,7 +158,7 @@ impl WgpuDevice {
             memory: None,
             features: info.features.iter().map(ToString::to_string).collect(),
         };
-        Ok(Self {
+        let mut device = Self {
             capabilities,
             profile: Profile::new(&gpu, units(&adapter, options.matrices), tuning, rounds),
             gpu,
@@ -166,7 +167,40 @@ impl WgpuDevice {
             arenas: Arenas::default(),
             running: Mutex::default(),
             id: OPENED.fetch_add(1, Ordering::Relaxed),
-        })
+        };
+        device.try_subgroups()?;
+        Ok(device)
+    }
+
+    /// Leaves subgroup operations alone where a sum by them is another than one
+    /// without: nobody promises that the lanes of a subgroup are neighbours.
+    fn try_subgroups(&mut self) -> Result<(), DeviceError> {
+        let lanes = self.profile.lanes;
+        if lanes > 1 {
+            let sum = self.sum_of_many()?;
+            self.profile.lanes = 1;
+            if self.sum_of_many()? == sum {
+                self.profile.lanes = lanes;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum of a line of 512 numbers, all different, by 128 lanes.
+    fn sum_of_many(&self) -> Result<u32, DeviceError> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Fact::f32([512]));
+        let y = graph.push("sum", ReduceSum { axes: vec![0] }, &[x])?;
+        graph.set_outputs(&y);
+        let mut x = self.alloc(&Fact::f32([512]))?;
+        let numbers: Vec<f32> = (0..512u16).map(|i| 1.0 / (1.0 + f32::from(i))).collect();
+        self.write(&mut x, HostData::F32(&numbers))?;
+        let mut y = self.alloc(graph.fact(graph.outputs()[0]))?;
+        let executable = self.prepare(self.plan(Arc::new(graph))?)?;
+        self.execute(&*executable, &[&x], &mut [&mut y])?;
+        let mut sum = [0.0];
+        self.read(&y, &mut sum)?;
+        Ok(sum[0].to_bits())
     }
 
     /// Of what each value of a graph is made.
@@ -366,8 +400,7 @@ impl Device for WgpuDevice {
                     submission_index: oldest,
                     timeout: None,
                 };
-                // What has gone wrong is told by the device itself.
-                let _ = self.gpu.device.poll(wait);
+                self.gpu.poll(wait)?;
             }
             self.gpu.healthy()
         })
@@ -385,7 +418,8 @@ impl Device for WgpuDevice {
         outputs: &mut [&mut Buffer],
     ) -> Result<Vec<Timing>, DeviceError> {
         self.with(executable, inputs, outputs, |executable, bound| {
-            executable.timings(&self.gpu, &self.arenas, bound)
+            let submission = self.profile.tuning.submission;
+            executable.timings(&self.gpu, &self.arenas, bound, submission)
         })
     }
 }

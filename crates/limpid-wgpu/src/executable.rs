@@ -1,20 +1,26 @@
-use crate::arena::{Arena, Arenas};
-use crate::gpu::{Gpu, lock};
+use crate::arena::{Arena, Arenas, Groups};
+use crate::gpu::Gpu;
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::layout::{Stored, storage_bytes};
 use crate::pipelines::{Pipeline, Pipelines};
-use crate::select::{select, unsupported};
+use crate::select::select;
 use crate::source::Binding;
 use crate::weights::{Resident, WeightCache, Weights};
 use limpid_device::{DeviceError, Executable, Timing};
 use limpid_graph::{Location, Plan, ValueId};
 use std::any::Any;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the parameters of a launch begin: what every adapter allows.
 const PARAMS: usize = 256;
+
+/// Storage buffers of a launch at most.
+const SLOTS: usize = 8;
+
+/// Operations in the time of a byte, where memory is slow beside arithmetic.
+const PER_BYTE: u64 = 32;
 
 /// What a device shares among its executables.
 #[derive(Default)]
@@ -48,9 +54,6 @@ struct Step {
     launches: Range<usize>,
 }
 
-/// A bind group for each launch that has a lasting one.
-type Groups = Arc<Vec<Option<wgpu::BindGroup>>>;
-
 /// A plan with its compiled kernels and its weights on the device.
 pub(crate) struct WgpuExecutable {
     plan: Plan,
@@ -58,9 +61,8 @@ pub(crate) struct WgpuExecutable {
     launches: Vec<Launch>,
     params: wgpu::Buffer,
     working_bytes: usize,
-    /// The bind groups of launches that bind neither inputs nor outputs, for
-    /// the arena that was used last.
-    bound: Mutex<Option<(u64, Groups)>>,
+    /// By which arenas tell its bind groups.
+    token: Arc<()>,
     /// The device that it was made by.
     pub(crate) owner: u64,
 }
@@ -136,7 +138,7 @@ impl WgpuExecutable {
             launches,
             params,
             working_bytes,
-            bound: Mutex::default(),
+            token: Arc::default(),
             owner,
             plan,
         })
@@ -191,16 +193,15 @@ impl Builder<'_> {
         dispatch: Dispatch,
         workspace: u64,
     ) -> Result<(), DeviceError> {
-        if dispatch.rounds >= self.profile.rounds {
-            let op = &self.plan.graph().nodes()[node].op;
-            let reason = "its sums are longer than this adapter's driver lets a loop run";
-            return Err(unsupported(op, reason.to_owned()));
-        }
         let pipeline = self.caches.pipelines.get(self.gpu, &dispatch)?;
         let wide = u64::from(self.gpu.limits.max_compute_workgroups_per_dimension);
         let bound = self.profile.tuning.submission.max(1);
-        let pieces = dispatch
-            .work
+        let mut bytes = 0;
+        for slot in &dispatch.slots {
+            bytes += self.bytes(node, slot)?;
+        }
+        let work = dispatch.work.max(bytes * PER_BYTE);
+        let pieces = work
             .div_ceil(bound)
             .max(dispatch.groups.div_ceil(wide * wide))
             .max(1);
@@ -216,14 +217,15 @@ impl Builder<'_> {
             self.params
                 .resize(self.params.len().next_multiple_of(PARAMS), 0);
             let x = groups.min(wide);
-            let places = dispatch.slots.iter().zip(&pipeline.bindings);
-            let places = places.map(|(slot, kind)| self.place(node, slot, *kind, workspace));
+            let places = dispatch.slots.iter().zip(&pipeline.bindings).enumerate();
+            let places =
+                places.map(|(i, (slot, kind))| self.place(node, (i, slot), *kind, workspace));
             self.launches.push(Launch {
                 pipeline: Arc::clone(&pipeline),
                 places: places.collect::<Result<_, _>>()?,
                 params,
                 grid: [x as u32, groups.div_ceil(x) as u32],
-                work: dispatch.work / pieces,
+                work: work / pieces,
             });
             base += groups;
         }
@@ -233,7 +235,7 @@ impl Builder<'_> {
     fn place(
         &self,
         node: usize,
-        slot: &Slot,
+        (at, slot): (usize, &Slot),
         kind: Binding,
         workspace: u64,
     ) -> Result<Place, DeviceError> {
@@ -258,11 +260,27 @@ impl Builder<'_> {
                 Place::Arena(range)
             }
             Slot::Missing => {
-                // Two buffers: one cannot be read-only and not in the same launch.
-                let nothing = Weights::table(vec![u32::from(kind == Binding::Write); 64]);
+                // Two buffers: one cannot be read-only and not in the same launch;
+                // and no two slots may be writable in the same place.
+                let words = vec![u32::from(kind == Binding::Write); SLOTS * PARAMS / 4];
+                let nothing = Weights::table(words);
                 let resident = self.caches.weights.get(self.gpu, &nothing)?;
-                Place::Resident(resident, 0..256)
+                let start = (at % SLOTS * PARAMS) as u64;
+                Place::Resident(resident, start..start + PARAMS as u64)
             }
+        })
+    }
+
+    /// What a launch reads or writes of a node's value or working memory.
+    fn bytes(&self, node: usize, slot: &Slot) -> Result<u64, DeviceError> {
+        let graph = self.plan.graph();
+        let node = &graph.nodes()[node];
+        let of = |v: ValueId| storage_bytes(graph.fact(v), self.stored[v.index()]);
+        Ok(match slot {
+            Slot::Input(i) => of(node.inputs[*i])? as u64,
+            Slot::Output(i) => of(node.outputs[*i])? as u64,
+            Slot::Workspace(range) => range.len() as u64,
+            Slot::Weights(_) | Slot::Part(..) | Slot::Missing => 0,
         })
     }
 
@@ -310,7 +328,13 @@ pub(crate) struct Bound<'a> {
 }
 
 impl WgpuExecutable {
-    fn bind(&self, gpu: &Gpu, launch: &Launch, bound: Bound<'_>, arena: &Arena) -> wgpu::BindGroup {
+    fn bind(
+        &self,
+        gpu: &Gpu,
+        launch: &Launch,
+        bound: Bound<'_>,
+        arena: &wgpu::Buffer,
+    ) -> wgpu::BindGroup {
         let whole = |buffer| wgpu::BufferBinding {
             buffer,
             offset: 0,
@@ -325,7 +349,7 @@ impl WgpuExecutable {
         let places = launch.places.iter().map(|place| match place {
             Place::Input(k) => whole(bound.inputs[*k]),
             Place::Output(k) => whole(bound.outputs[*k]),
-            Place::Arena(range) => part(&arena.buffer, range),
+            Place::Arena(range) => part(arena, range),
             Place::Resident(resident, range) => part(&resident.buffer, range),
         });
         let all = std::iter::once(part(&self.params, &params)).chain(places);
@@ -343,26 +367,20 @@ impl WgpuExecutable {
         })
     }
 
-    /// The bind groups that only depend on the arena.
-    fn lasting(&self, gpu: &Gpu, arena: &Arena) -> Groups {
-        let mut kept = lock(&self.bound);
-        if let Some((id, groups)) = &*kept
-            && *id == arena.id
-        {
-            return Arc::clone(groups);
-        }
+    /// The bind groups of launches that bind neither inputs nor outputs.
+    fn lasting(&self, gpu: &Gpu, arena: &mut Arena) -> Groups {
         let none = Bound {
             inputs: &[],
             outputs: &[],
         };
-        let own = |l: &Launch| {
-            let outside = |p: &Place| matches!(p, Place::Input(_) | Place::Output(_));
-            let lasts = !l.places.iter().any(outside);
-            lasts.then(|| self.bind(gpu, l, none, arena))
-        };
-        let groups = Arc::new(self.launches.iter().map(own).collect::<Vec<_>>());
-        *kept = Some((arena.id, Arc::clone(&groups)));
-        groups
+        arena.groups(&self.token, |buffer| {
+            let own = |l: &Launch| {
+                let outside = |p: &Place| matches!(p, Place::Input(_) | Place::Output(_));
+                let lasts = !l.places.iter().any(outside);
+                lasts.then(|| self.bind(gpu, l, none, buffer))
+            };
+            Arc::new(self.launches.iter().map(own).collect())
+        })
     }
 
     fn record(
@@ -379,7 +397,7 @@ impl WgpuExecutable {
             pass.set_pipeline(&launch.pipeline.pipeline);
             match &lasting[i] {
                 Some(group) => pass.set_bind_group(0, group, &[]),
-                None => pass.set_bind_group(0, &self.bind(gpu, launch, bound, arena), &[]),
+                None => pass.set_bind_group(0, &self.bind(gpu, launch, bound, &arena.buffer), &[]),
             }
             pass.dispatch_workgroups(launch.grid[0], launch.grid[1], 1);
         }
@@ -394,34 +412,39 @@ impl WgpuExecutable {
         bound: Bound<'_>,
         submission: u64,
     ) -> Result<wgpu::SubmissionIndex, DeviceError> {
-        let arena = arenas.take(gpu, self.working_bytes as u64)?;
+        let mut arena = arenas.take(gpu, self.working_bytes as u64)?;
         let submitted = gpu.attempt(|| {
-            let lasting = self.lasting(gpu, &arena);
-            let mut first = 0;
+            let lasting = self.lasting(gpu, &mut arena);
+            let mut rest = 0..self.launches.len();
             loop {
-                let mut last = first;
-                let mut work = 0;
-                while last < self.launches.len() && (last == first || work < submission) {
-                    work += self.launches[last].work;
-                    last += 1;
-                }
+                let part = self.first_part(&mut rest, submission);
                 let mut encoder = gpu
                     .device
                     .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
                 {
                     let mut pass =
                         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                    self.record(gpu, &mut pass, first..last, &lasting, bound, &arena);
+                    self.record(gpu, &mut pass, part, &lasting, bound, &arena);
                 }
                 let index = gpu.queue.submit([encoder.finish()]);
-                if last == self.launches.len() {
+                if rest.is_empty() {
                     return index;
                 }
-                first = last;
             }
         });
         arenas.give(arena);
         submitted
+    }
+
+    /// Takes from `rest` what one submission may have.
+    fn first_part(&self, rest: &mut Range<usize>, submission: u64) -> Range<usize> {
+        let first = rest.start;
+        let mut work = 0;
+        while rest.start < rest.end && (rest.start == first || work < submission) {
+            work += self.launches[rest.start].work;
+            rest.start += 1;
+        }
+        first..rest.start
     }
 
     /// Runs step by step and measures each.
@@ -430,51 +453,50 @@ impl WgpuExecutable {
         gpu: &Gpu,
         arenas: &Arenas,
         bound: Bound<'_>,
+        submission: u64,
     ) -> Result<Vec<Timing>, DeviceError> {
-        let arena = arenas.take(gpu, self.working_bytes as u64)?;
-        let lasting = self.lasting(gpu, &arena);
+        let mut arena = arenas.take(gpu, self.working_bytes as u64)?;
+        let lasting = self.lasting(gpu, &mut arena);
         let clock = match gpu.has(wgpu::Features::TIMESTAMP_QUERY) {
             true => Some(Clock::new(gpu)?),
             false => None,
         };
         let mut all = Vec::new();
         for step in &self.steps {
-            gpu.wait()?;
-            let start = std::time::Instant::now();
-            let mut encoder = gpu
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            {
-                let writes = clock.as_ref().map(Clock::writes);
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: writes,
-                });
-                self.record(
-                    gpu,
-                    &mut pass,
-                    step.launches.clone(),
-                    &lasting,
-                    bound,
-                    &arena,
-                );
+            let mut duration = Duration::ZERO;
+            let mut rest = step.launches.clone();
+            while !rest.is_empty() {
+                let part = self.first_part(&mut rest, submission);
+                gpu.wait()?;
+                let start = std::time::Instant::now();
+                let mut encoder = gpu
+                    .device
+                    .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                {
+                    let writes = clock.as_ref().map(Clock::writes);
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: writes,
+                    });
+                    self.record(gpu, &mut pass, part, &lasting, bound, &arena);
+                }
+                if let Some(clock) = &clock {
+                    clock.resolve(&mut encoder);
+                }
+                gpu.queue.submit([encoder.finish()]);
+                gpu.wait()?;
+                duration += match &clock {
+                    Some(clock) => clock.read(gpu)?,
+                    None => start.elapsed(),
+                };
             }
-            if let Some(clock) = &clock {
-                clock.resolve(&mut encoder);
-            }
-            gpu.queue.submit([encoder.finish()]);
-            gpu.wait()?;
-            let wall = start.elapsed();
             let node = &self.plan.graph().nodes()[step.node];
             all.push(Timing {
                 nodes: step.node..step.node + 1,
                 node: node.name.clone(),
                 op: node.op.name(),
                 kernel: step.kernel,
-                duration: match &clock {
-                    Some(clock) => clock.read(gpu)?,
-                    None => wall,
-                },
+                duration,
             });
         }
         arenas.give(arena);

@@ -33,7 +33,10 @@ struct Key {
     constants: Vec<(&'static str, u64)>,
 }
 
-/// The kernels that have been compiled.
+/// Kernels that are kept though no plan uses them; a network has some fifty.
+const KEPT: usize = 1024;
+
+/// The kernels that have been compiled: those in use, and others for later.
 #[derive(Default)]
 pub(crate) struct Pipelines {
     all: Mutex<HashMap<Key, Arc<Pipeline>>>,
@@ -58,7 +61,11 @@ impl Pipelines {
             return Ok(Arc::clone(there));
         }
         let made = Arc::new(compile(gpu, dispatch)?);
-        lock(&self.all).insert(key, Arc::clone(&made));
+        let mut all = lock(&self.all);
+        if all.len() >= KEPT {
+            all.retain(|_, pipeline| Arc::strong_count(pipeline) > 1);
+        }
+        all.insert(key, Arc::clone(&made));
         Ok(made)
     }
 }
@@ -109,8 +116,8 @@ fn compile(gpu: &Gpu, dispatch: &Dispatch) -> Result<Pipeline, DeviceError> {
             gpu.device.create_shader_module(descriptor)
         } else {
             // SAFETY: kernels stay within their bindings and their loops end; the
-            // op suite runs each with sentinels, and the device's tests run all
-            // with the checks and compare.
+            // op suite runs each with sentinels, and all once more with the
+            // checks, which change no bit.
             #[allow(unsafe_code)]
             unsafe {
                 gpu.device.create_shader_module_trusted(
