@@ -69,7 +69,8 @@ pub(crate) struct Machine {
     pub(crate) batch: Option<u64>,
 
     /// The most working memory that a run may take beside the weights; K, M
-    /// and G stand for powers of 1024 [default: half of what the device has]
+    /// and G stand for powers of 1024 [default: half of what the device
+    /// has, if it tells]
     #[arg(long, value_name = "BYTES[K|M|G]", value_parser = bytes)]
     pub(crate) memory: Option<u64>,
 

@@ -34,17 +34,17 @@ pub(crate) fn path() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Choices> {
-    let size = fs::metadata(path)?.len();
+    let about = fs::metadata(path)?;
+    // What is no file may never end.
+    anyhow::ensure!(about.is_file(), "it is no file");
     anyhow::ensure!(
-        size <= MOST_BYTES,
+        about.len() <= MOST_BYTES,
         "it is larger than any that limpid writes"
     );
     let choices: Choices = serde_json::from_slice(&fs::read(path)?)?;
     for choice in &choices.adapters {
-        let tiles = [choice.tiles.large, choice.tiles.small, choice.tiles.narrow];
-        let sound = tiles.iter().all(limpid::Tile::is_sound);
         anyhow::ensure!(
-            sound,
+            choice.tiles.is_sound(),
             "{} has a tile of which no kernel can be made",
             choice.name
         );
@@ -123,6 +123,8 @@ mod tests {
                 r#"{{"adapters":[{{"name":"a","driver":"b","tiles":{{"large":{one},"small":{good},"narrow":{good},"fill":1}}}}]}}"#
             )
         };
+        // Whatever is no file might never end.
+        assert!(read(folder.path()).is_err());
         fs::write(&path, text(64_u64)).unwrap();
         assert_eq!(read(&path).unwrap().adapters[0].tiles.fill, 1);
         for wrong in [

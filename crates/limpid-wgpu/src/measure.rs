@@ -26,6 +26,13 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Whether kernels can be made of it.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.applied_to(Tuning::of(crate::AdapterClass::Software))
+            .is_sound()
+    }
+
     /// A tuning with what was measured in place of its own.
     #[must_use]
     pub fn applied_to(&self, tuning: Tuning) -> Tuning {
@@ -262,6 +269,7 @@ impl Tuner {
         ];
         let mut found = [self.table.large, self.table.small, self.table.narrow];
         for ((role, tiles, works), found) in roles.into_iter().zip(&mut found) {
+            let tiles = &self.alike(tiles, *found)[..];
             let devices = self.devices(tiles)?;
             let mut scores = vec![0.0; tiles.len()];
             for work in &works {
@@ -336,6 +344,18 @@ impl Tuner {
         Ok(Some(fill))
     }
 
+    /// The tiles that suit the adapter's units for matrices where the table's
+    /// does, and do not where it does not: units add up in an order of their own.
+    fn alike(&self, tiles: &[Tile], table: Tile) -> Vec<Tile> {
+        let units = self.adapter.matrices();
+        let same = |t: &&Tile| {
+            units
+                .iter()
+                .all(|(size, _)| t.suits(*size) == table.suits(*size))
+        };
+        tiles.iter().filter(same).copied().collect()
+    }
+
     fn note(&mut self, role: &'static str, work: &Work, tile: Tile, seconds: f64) {
         let work = work.name.clone();
         self.times.push(TileTime {
@@ -354,12 +374,16 @@ impl Tuner {
         })?))
     }
 
-    /// A device for each tile, which takes it for everything.
+    /// A device for each tile, which takes it for everything that it can.
     fn devices(&self, tiles: &[Tile]) -> Result<Vec<Arc<WgpuDevice>>, DeviceError> {
         let only = |tile: &Tile| {
             self.device(Tuning {
                 large: *tile,
-                small: *tile,
+                small: if tile.in_one_turn() {
+                    *tile
+                } else {
+                    self.table.small
+                },
                 narrow: *tile,
                 winograd: None,
                 ..self.table
@@ -394,6 +418,7 @@ mod tests {
         for tile in WIDE.iter().chain(&NARROW) {
             assert!(tile.is_sound(), "{tile:?}");
         }
+        assert!(WIDE.iter().all(Tile::in_one_turn));
     }
 
     #[test]
