@@ -81,7 +81,7 @@ fn compare(smooth: Option<u64>) {
         let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
         let error = relative_l2(&found, &expected);
         println!("{}: {error:.1e}", info.id);
-        if error.is_nan() || error > 1e-2 {
+        if error.is_nan() || error > 1e-4 {
             failures.push(format!("{}: {error}", info.id));
         }
     }

@@ -5,7 +5,7 @@
 //! two large modes. So not everything runs in every setting: gradients, whose kernels are
 //! those of the operators, only in the first; with WebGPU's limits and without
 //! subgroups at once, since nothing depends on both; other tiles and sizes of
-//! workgroups without the reference and guards. `op-suite --device wgpu` runs
+//! workgroups, and checks of bounds, without the reference and guards. `op-suite --device wgpu` runs
 //! each alone.
 
 #![allow(clippy::print_stderr, reason = "it is told why a test is skipped")]
@@ -111,7 +111,7 @@ fn check_some(filter: &str, options: WgpuOptions) {
 }
 
 #[test]
-fn results_do_not_depend_on_tiles_nor_on_the_size_of_workgroups() {
+fn results_do_not_depend_on_tiles_workgroups_subgroups_nor_checks() {
     let tile = |rows, columns, depth, per_row, per_column| Tile {
         rows,
         columns,
@@ -139,28 +139,49 @@ fn results_do_not_depend_on_tiles_nor_on_the_size_of_workgroups() {
         submission: u64::MAX,
         ..table
     };
-    let tuned = |tuning| {
-        device(WgpuOptions {
-            tuning: Some(tuning),
-            ..WgpuOptions::default()
-        })
+    let tuned = |tuning| WgpuOptions {
+        tuning: Some(tuning),
+        ..WgpuOptions::default()
     };
-    let (Some(a), Some(b)) = (tuned(small), tuned(large)) else {
+    let without_subgroups = WgpuOptions {
+        no_subgroups: true,
+        ..tuned(small)
+    };
+    // Kernels are compiled without checks of their bounds otherwise.
+    let checked = WgpuOptions {
+        checked: true,
+        ..tuned(large)
+    };
+    let others = [tuned(large), without_subgroups, checked].map(device);
+    let Some(first) = device(tuned(small)) else {
         return;
     };
     for problem in &test_problems() {
-        assert!(bits(&a, problem) == bits(&b, problem), "{}", problem.name);
+        let expected = bits(&first, problem);
+        for (i, other) in others.iter().flatten().enumerate() {
+            assert!(
+                bits(other, problem) == expected,
+                "{}, variant {i}",
+                problem.name
+            );
+        }
     }
 }
 
 #[test]
 fn results_do_not_depend_on_the_batch() {
-    let Some(device) = device(WgpuOptions::default()) else {
-        return;
-    };
-    for Batched { all, each } in batched_problems() {
-        let alone = each.iter().flat_map(|p| bits(&device, p).remove(0));
-        let whole = bits(&device, &all).remove(0);
-        assert!(whole.into_iter().eq(alone), "{}", all.name);
+    for matrices in [Matrices::Adapter, Matrices::Emulated] {
+        let options = WgpuOptions {
+            matrices,
+            ..WgpuOptions::default()
+        };
+        let Some(device) = device(options) else {
+            return;
+        };
+        for Batched { all, each } in batched_problems() {
+            let alone = each.iter().flat_map(|p| bits(&device, p).remove(0));
+            let whole = bits(&device, &all).remove(0);
+            assert!(whole.into_iter().eq(alone), "{}, {matrices:?}", all.name);
+        }
     }
 }
