@@ -69,8 +69,12 @@ pub enum Error {
         index: usize,
     },
     /// The model's scores are not finite.
-    #[error("the model's scores for {input} are not finite: it overflows on this input")]
+    #[error(
+        "the model's scores for {input} are not finite: it overflows on this input in {precision}"
+    )]
     NonFiniteScores {
+        /// What the device computes in; f32 has the widest range.
+        precision: String,
         /// The input.
         input: String,
     },

@@ -151,6 +151,7 @@ impl Session {
             return Ok(scores);
         }
         Err(Error::NonFiniteScores {
+            precision: self.device().capabilities().precision.clone(),
             input: input
                 .path()
                 .map_or_else(|| "the input".into(), |p| p.display().to_string()),
