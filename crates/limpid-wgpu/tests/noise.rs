@@ -49,9 +49,11 @@ fn launch(counters: &[[u32; 4]], keys: &[[u32; 2]]) -> (Vec<[u32; 4]>, Vec<[f32;
     }));
     let opened = pollster::block_on(adapter.unwrap().request_device(&Default::default()));
     let (device, queue) = opened.unwrap();
+    let wide = include_str!("../../../kernels/wgsl/shared/wide.wgsl");
+    let text = KERNEL.replace("#include \"shared/wide.wgsl\"", wide);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(KERNEL.into()),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
     });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: None,

@@ -3,24 +3,15 @@
 // other device, and Box and Muller's transform, within 4 units in the last place
 // of what f64 gives.
 
-// The upper word of a product, from products of 16 bits.
-fn upper(a: u32, b: u32) -> u32 {
-    let low = (a & 0xffffu) * (b & 0xffffu);
-    let first = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
-    let second = (a & 0xffffu) * (b >> 16u) + (first & 0xffffu);
-    return (a >> 16u) * (b >> 16u) + (first >> 16u) + (second >> 16u);
-}
+#include "shared/wide.wgsl"
 
 fn philox(counter: vec4<u32>, first_key: vec2<u32>) -> vec4<u32> {
     var words = counter;
     var k = first_key;
     for (var round = 0u; round < 10u; round++) {
-        words = vec4<u32>(
-            upper(words.z, 0xcd9e8d57u) ^ words.y ^ k.x,
-            words.z * 0xcd9e8d57u,
-            upper(words.x, 0xd2511f53u) ^ words.w ^ k.y,
-            words.x * 0xd2511f53u,
-        );
+        let z = multiply_wide(words.z, 0xcd9e8d57u);
+        let x = multiply_wide(words.x, 0xd2511f53u);
+        words = vec4<u32>(z.x ^ words.y ^ k.x, z.y, x.x ^ words.w ^ k.y, x.y);
         k += vec2<u32>(0x9e3779b9u, 0xbb67ae85u);
     }
     return words;
