@@ -19,9 +19,9 @@ const KEYS: u32 = 32u;
 // Depths of q and k, and rows of v, that lie in workgroup memory at once.
 const DEPTH: u32 = 16u;
 const VALUES: u32 = 8u;
-// Below all scores that a softmax makes anything of; not infinite, so that
-// nothing is subtracted from itself.
-const LOWEST: f32 = -3.4e38;
+// The lowest number, with which some networks hide keys; not infinite, so that
+// infinity is not subtracted from itself.
+const LOWEST: f32 = -3.4028234663852886e38;
 
 struct Params {
     base: u32,

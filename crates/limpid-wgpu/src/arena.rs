@@ -10,18 +10,24 @@ pub(crate) type Groups = Arc<Vec<Option<wgpu::BindGroup>>>;
 pub(crate) struct Arena {
     pub(crate) buffer: wgpu::Buffer,
     /// Of executables that have run in it, each told by its token. A bind group
-    /// keeps its buffers alive, so groups end with the arena or the executable.
+    /// keeps its buffers alive, so groups end with the arena, or when a
+    /// plan is prepared after the executable's end.
     groups: Vec<(Weak<()>, Groups)>,
 }
 
 impl Arena {
+    /// Drops the bind groups of executables that are gone.
+    fn forget(&mut self) {
+        self.groups.retain(|(owner, _)| owner.strong_count() > 0);
+    }
+
     /// The bind groups of the executable with this token.
     pub(crate) fn groups(
         &mut self,
         token: &Arc<()>,
         make: impl FnOnce(&wgpu::Buffer) -> Groups,
     ) -> Groups {
-        self.groups.retain(|(owner, _)| owner.strong_count() > 0);
+        self.forget();
         let own = |(owner, _): &&(Weak<()>, Groups)| owner.as_ptr() == Arc::as_ptr(token);
         if let Some((_, groups)) = self.groups.iter().find(own) {
             return Arc::clone(groups);
@@ -57,8 +63,10 @@ impl Arenas {
         lock(&self.free).push(arena);
     }
 
-    /// Frees what is too small for a plan.
+    /// Frees what is too small for a plan, and what was bound for plans that are gone.
     pub(crate) fn keep(&self, bytes: u64) {
-        lock(&self.free).retain(|a| a.buffer.size() >= bytes);
+        let mut free = lock(&self.free);
+        free.retain(|a| a.buffer.size() >= bytes);
+        free.iter_mut().for_each(Arena::forget);
     }
 }

@@ -440,8 +440,11 @@ impl WgpuExecutable {
     fn first_part(&self, rest: &mut Range<usize>, submission: u64) -> Range<usize> {
         let first = rest.start;
         let mut work = 0;
-        while rest.start < rest.end && (rest.start == first || work < submission) {
-            work += self.launches[rest.start].work;
+        while let Some(launch) = self.launches[..rest.end].get(rest.start) {
+            if rest.start > first && work + launch.work > submission {
+                break;
+            }
+            work += launch.work;
             rest.start += 1;
         }
         first..rest.start

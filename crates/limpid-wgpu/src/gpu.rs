@@ -282,7 +282,10 @@ impl Gpu {
         match polled {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(e)) => Err(DeviceError::Lost(e.to_string())),
-            Err(_) => Err(DeviceError::Lost("the driver has given it up".to_owned())),
+            Err(_) => {
+                let lost = DeviceError::Lost("the driver has given it up".to_owned());
+                Err(lock(&self.failure).get_or_insert(lost).clone())
+            }
         }
     }
 

@@ -70,4 +70,6 @@ fn without_any_key_a_result_is_no_number() {
 fn large_scores_do_not_overflow() {
     check(30.0, |query, key| ((query * key) % 17) as f64);
     check(1.0, |_, key| -1e30 * key as f64);
+    // The lowest number everywhere hides nothing.
+    check(1.0, |_, _| f64::from(f32::MIN));
 }

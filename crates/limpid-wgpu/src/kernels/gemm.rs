@@ -1,4 +1,4 @@
-use super::product::{Finish, Packed, access, multiplied, part, parts, tile, wide_tile};
+use super::product::{Finish, Packed, access, batched_tile, multiplied, part, parts};
 use crate::gather::{Axis, Gather};
 use crate::kernel::{Kernel, Profile, Signature, Slot};
 use crate::layout::Stored;
@@ -12,12 +12,7 @@ pub(crate) fn gemm(op: &Gemm, s: &Signature<'_>, profile: &Profile) -> Kernel {
     let length = x[x.len() - 1];
     let rows: usize = x[..x.len() - 1].iter().product();
     let columns = b[usize::from(!op.trans_b)];
-    // Rows grow with the batch, on which it must not depend whether units multiply.
-    let units = profile.units.iter().any(|u| u.operands == Stored::F32);
-    let tile = match units {
-        true => wide_tile(profile, 1, rows, columns),
-        false => tile(profile, 1, rows, columns),
-    };
+    let tile = batched_tile(profile, 1, rows, columns);
     let depth = length.next_multiple_of(tile.depth);
     let (column, row) = match op.trans_b {
         true => (length, 1),

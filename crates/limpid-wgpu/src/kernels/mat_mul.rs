@@ -1,4 +1,4 @@
-use super::product::{multiplied, tile};
+use super::product::{batched_tile, multiplied};
 use crate::kernel::{Dispatch, Kernel, Profile, Signature, Slot};
 use crate::layout::Stored;
 use crate::weights::Weights;
@@ -54,7 +54,7 @@ impl Product {
     /// The launch on a, b and the result.
     pub(super) fn dispatch(&self, profile: &Profile, operands: [Slot; 3]) -> Dispatch {
         let ([rows, columns], products) = (self.extents, self.starts.len());
-        let tile = tile(profile, products, rows, columns);
+        let tile = batched_tile(profile, products, rows, columns);
         let blocks = [rows.div_ceil(tile.rows), columns.div_ceil(tile.columns)];
         let starts = self.starts.iter().flatten().map(|v| *v as u32);
         let mut dispatch = multiplied("mat_mul", profile, tile, Stored::F32)

@@ -19,8 +19,22 @@ pub(crate) fn tile(profile: &Profile, products: usize, rows: usize, columns: usi
     }
 }
 
-/// The same, though there be a few rows.
-pub(crate) fn wide_tile(profile: &Profile, products: usize, rows: usize, columns: usize) -> Tile {
+/// The tile where rows may grow with the batch, on which it must not depend
+/// whether units for matrices multiply: a few rows have none.
+pub(crate) fn batched_tile(
+    profile: &Profile,
+    products: usize,
+    rows: usize,
+    columns: usize,
+) -> Tile {
+    match profile.units.iter().any(|u| u.operands == Stored::F32) {
+        true => wide_tile(profile, products, rows, columns),
+        false => tile(profile, products, rows, columns),
+    }
+}
+
+/// The tile for more than a few rows.
+fn wide_tile(profile: &Profile, products: usize, rows: usize, columns: usize) -> Tile {
     let tuning = &profile.tuning;
     let Tile {
         rows: r,
